@@ -1,0 +1,87 @@
+//! The remote object `IChunkService`: which chunks are missing, and signed, expiring addresses to put and get them.
+//!
+//! `putTickets([PutTicketsRequest]) -> PutTickets`, `getTickets([GetTicketsRequest]) -> GetTickets`. Chunks live in the container of a
+//! workspace; a ticket is for one workspace, one direction and a limited time.
+//!
+//! Many small chunks travel in one HTTP request where the storage is the service itself: `POST` to a batch address. A batch body, both
+//! ways, is a sequence of records: name (32 bytes), stored length (u32, big endian), stored bytes (a chunk with its header, as
+//! `stacksync-chunks` packs it). A put batch is answered with 204 when every record is durable. A get batch is asked with a body of
+//! names (32 bytes each) and answered with a record for each, in the same order; a length of 0 says that the storage lacks this chunk.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Chunks that one call may name.
+pub const TICKET_CHUNKS_MAX: usize = 4_096;
+/// Bytes of one batch body.
+pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Chunks larger than this travel alone.
+pub const BATCH_CHUNK_BYTES_MAX: usize = 128 * 1024;
+
+/// Which of these chunks does the storage lack, and where do they go?
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PutTicketsRequest {
+    /// The workspace.
+    pub workspace_id: Uuid,
+    /// At most [`TICKET_CHUNKS_MAX`] names.
+    pub chunks: Vec<String>,
+    /// Leave the single tickets out for these (by index in `chunks`): the caller will use the batch address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub batched: Vec<u32>,
+}
+
+/// Where to get these chunks?
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GetTicketsRequest {
+    /// The workspace.
+    pub workspace_id: Uuid,
+    /// At most [`TICKET_CHUNKS_MAX`] names.
+    pub chunks: Vec<String>,
+    /// As in [`PutTicketsRequest::batched`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub batched: Vec<u32>,
+}
+
+/// Result of `putTickets`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PutTickets {
+    /// Indices (in the request) of the chunks that the storage lacks.
+    pub missing: Vec<u32>,
+    /// A ticket for each missing chunk that was not asked for as batched.
+    pub tickets: Vec<Ticket>,
+    /// The batch address, where the storage takes batches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Ticket>,
+}
+
+/// Result of `getTickets`. Does not say whether the storage holds the chunks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GetTickets {
+    /// A ticket for each chunk that was not asked for as batched.
+    pub tickets: Vec<Ticket>,
+    /// The batch address, where the storage gives batches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Ticket>,
+}
+
+/// A signed request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ticket {
+    /// Index of the chunk in the request; absent for a batch address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunk: Option<u32>,
+    /// HTTP method.
+    pub method: String,
+    /// Address; relative to the service's own when it starts with `/`.
+    pub url: String,
+    /// Headers that must be sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
+    /// Valid until, in seconds since 1970 by the service's clock.
+    pub expires: u64,
+}
