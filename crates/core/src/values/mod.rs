@@ -8,7 +8,7 @@ mod name;
 pub use chunk::{ChunkName, ChunkRef};
 pub use id::{CommitId, DeviceId, ItemId, Revision, UserId, Version, WorkspaceId};
 pub use item::{Body, FileBody, Kind, ModifiedAt, Place, RemoteItem, Status};
-pub use name::{ItemPath, Name, NameError, NameKey, NAME_BYTES_MAX};
+pub use name::{ItemPath, NAME_BYTES_MAX, Name, NameError, NameKey};
 
 /// Chunks that one file may consist of: 1 TiB at the mean chunk size.
 pub const FILE_CHUNKS_MAX: usize = 2 * 1024 * 1024;
