@@ -4,11 +4,14 @@
 //! beside them under names of its own and is left out where it says nothing. Validation happens here, once: what leaves
 //! this crate towards the service or the engine is valid.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
 pub mod chunk_service;
 pub mod date;
 pub mod item;
 pub mod join;
 pub mod sync_service;
+pub mod verdict;
 
 /// The reference of the sync service, as in the original.
 pub const SYNC_SERVICE: &str = "ISyncService";

@@ -70,8 +70,8 @@ pub struct CommitRequest {
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// What became of one item of a commit.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct CommitInfo {
     /// The version that was sent.
     pub committed_version: i64,
@@ -89,6 +89,12 @@ pub struct CommitInfo {
     /// Ours: chunks that the storage lacks (perhaps not all of them).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing_chunks: Option<Vec<String>>,
+    /// Ours: the item that has the name, where the reason is `nameTaken`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken_by: Option<i64>,
+    /// Ours: limit, use and need in bytes, where the reason is `quotaExceeded`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota: Option<[u64; 3]>,
 }
 
 /// Result of a synchronous `commit`, and the notice `notifyCommit` to everyone who follows the workspace.
