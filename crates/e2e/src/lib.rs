@@ -1,1 +1,21 @@
-//! Place holder.
+//! The harness for tests and benchmarks that run the real programs: servers on free ports, devices with homes and folders of their
+//! own, generated trees, random edits, comparison byte by byte, and the means to break things: `kill -9`, cut connections, small disks.
+//!
+//! Nothing here looks into the programs: they are used as a person would, by command line, files and HTTP. Nobody depends on this crate.
+//! A harness fails by panicking, with words that say what was expected.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+pub mod device;
+pub mod edit;
+pub mod http;
+pub mod process;
+pub mod programs;
+pub mod proxy;
+pub mod random;
+pub mod seed;
+pub mod server;
+pub mod small_disk;
+pub mod tree;
+pub mod wait;
+pub mod world;

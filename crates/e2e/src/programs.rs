@@ -1,0 +1,56 @@
+//! Finds the programs under test, and builds them first unless someone did.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Environment variable with the folder that holds built programs; it is then taken as it is.
+pub const BIN_DIR_ENV: &str = "STACKSYNC_BIN_DIR";
+
+/// Path of `stacksync-server`.
+pub fn server() -> PathBuf {
+    bin_dir().join("stacksync-server")
+}
+
+/// Path of `stacksync`.
+pub fn client() -> PathBuf {
+    bin_dir().join("stacksync")
+}
+
+/// The checkout.
+pub fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("crates/e2e is two levels down").to_path_buf()
+}
+
+/// The folder that holds the programs.
+///
+/// # Panics
+/// If they cannot be built: a story that cannot run is a story that fails.
+pub fn bin_dir() -> &'static Path {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    DIR.get_or_init(|| {
+        let dir = std::env::var_os(BIN_DIR_ENV).map_or_else(build, PathBuf::from);
+        for name in ["stacksync", "stacksync-server"] {
+            assert!(dir.join(name).is_file(), "there is no {} (see {BIN_DIR_ENV})", dir.join(name).display());
+        }
+        dir
+    })
+}
+
+fn build() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--workspace", "--bins"]).current_dir(checkout());
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    let status = command.status().expect("cargo can be started");
+    assert!(status.success(), "the programs cannot be built");
+    // <target>/<profile>/deps/<test> or <target>/<profile>/<program>
+    let mut dir = std::env::current_exe().expect("the path of this program");
+    dir.pop();
+    if dir.ends_with("deps") {
+        dir.pop();
+    }
+    dir
+}

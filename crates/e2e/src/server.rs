@@ -1,0 +1,208 @@
+//! A server under test: its data in a directory of its own, on a free port of this machine.
+
+use crate::{http, process, programs, wait};
+use process::Running;
+use serde_json::Value;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output};
+use std::time::Duration;
+
+/// Longest run of an administrative command.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server, running or not.
+#[derive(Debug)]
+pub struct Server {
+    data: PathBuf,
+    log: PathBuf,
+    address: SocketAddr,
+    running: Option<Running>,
+}
+
+/// What a device needs to join.
+#[derive(Clone, Debug)]
+pub struct Invitation {
+    /// Address of the server.
+    pub url: String,
+    /// One-time code, with the certificate's fingerprint if there is one.
+    pub code: String,
+}
+
+impl Server {
+    /// A server that is not started yet, with everything below `dir`.
+    ///
+    /// # Panics
+    /// If there is no free port.
+    pub fn new(dir: &Path) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        Self { data: dir.join("data"), log: dir.join("server.log"), address, running: None }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Makes it listen elsewhere from the next start on.
+    pub fn listen(&mut self, address: SocketAddr) {
+        self.address = address;
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The file with what it printed.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Its process id.
+    ///
+    /// # Panics
+    /// If it is not running.
+    pub fn pid(&self) -> u32 {
+        self.running.as_ref().expect("the server runs").pid()
+    }
+
+    /// The command line of the server itself, before it is run.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(programs::server());
+        command.arg("--data").arg(&self.data).env("STACKSYNC_HTTP_LISTEN", self.address.to_string());
+        command
+    }
+
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    pub fn start(&mut self) {
+        self.start_with(self.command());
+    }
+
+    /// As [`Server::start`], by a command of the caller's.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    pub fn start_with(&mut self, command: Command) {
+        self.spawn(command);
+        let address = self.address;
+        let log = self.log.clone();
+        let running = self.running.as_mut().expect("it was just started");
+        wait::until("the server is ready", || {
+            assert!(running.ended().is_none(), "the server ended:\n{}", process::tail(&log));
+            match http::get(address, "/readyz") {
+                Ok((200, _)) => Ok(()),
+                Ok((status, body)) => Err(format!("/readyz says {status} {body}")),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+    }
+
+    /// Starts it without waiting.
+    pub fn spawn(&mut self, command: Command) {
+        self.kill();
+        self.running = Some(Running::start(command, &self.log));
+    }
+
+    /// Waits until it has told its address in the data directory: what to wait for where `/readyz` cannot be asked without TLS.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn wait_for_address(&mut self) {
+        let file = self.data.join("server.json");
+        let running = self.running.as_mut().expect("the server was started");
+        wait::until("the server tells its address", || {
+            assert!(running.ended().is_none(), "the server ended:\n{}", running.log_tail());
+            if file.exists() { Ok(()) } else { Err(running.log_tail()) }
+        });
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            running.kill();
+        }
+    }
+
+    /// SIGTERM; waits until it ended.
+    ///
+    /// # Panics
+    /// If it was not running.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.running.take().expect("the server runs").terminate()
+    }
+
+    /// What the process has used.
+    pub fn usage(&self) -> process::Usage {
+        self.running.as_ref().map(Running::usage).unwrap_or_default()
+    }
+
+    /// Its metrics page.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub fn metrics(&self) -> String {
+        http::get(self.address, "/metrics").expect("the server answers").1
+    }
+
+    /// Runs a command of `stacksync-server` beside it.
+    pub fn admin_output(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command();
+        command.args(arguments);
+        process::run(command, COMMAND_PATIENCE)
+    }
+
+    /// Runs a command that must succeed, with `--json`, and reads what it prints.
+    ///
+    /// # Panics
+    /// If it fails or prints something else.
+    pub fn admin(&self, arguments: &[&str]) -> Value {
+        let output = self.admin_output(&[arguments, &["--json"]].concat());
+        assert!(output.status.success(), "stacksync-server {arguments:?} failed:\n{}", process::printed(&output));
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!("stacksync-server {arguments:?} printed no JSON ({error}):\n{}", process::printed(&output))
+        })
+    }
+
+    /// Makes an account with room for everything.
+    pub fn add_user(&self, name: &str) -> Invitation {
+        invitation(&self.admin(&["user", "add", name, "--email", &format!("{name}@example.org")]))
+    }
+
+    /// Makes an account with a limit, e.g. `10MiB`.
+    pub fn add_user_with_quota(&self, name: &str, quota: &str) -> Invitation {
+        invitation(&self.admin(&["user", "add", name, "--email", &format!("{name}@example.org"), "--quota", quota]))
+    }
+
+    /// Another join code.
+    pub fn invite(&self, name: &str) -> Invitation {
+        invitation(&self.admin(&["device", "invite", name]))
+    }
+
+    /// The stored chunks.
+    pub fn chunk_files(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.data.join("chunks")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                    Ok(_) if name.len() == 64 => found.push(entry.path()),
+                    _ => {}
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+fn invitation(answer: &Value) -> Invitation {
+    let text = |key: &str| answer[key].as_str().unwrap_or_else(|| panic!("no {key} in {answer}")).to_owned();
+    Invitation { url: text("url"), code: text("join_code") }
+}
