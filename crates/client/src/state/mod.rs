@@ -13,7 +13,7 @@ mod writer;
 
 pub use reader::{Loaded, LogLine, StateReader, WorkspaceEntry};
 pub use schema::{Opened, open_or_begin};
-pub use writer::{StateWriter, WriteError};
+pub use writer::{OpenState, StateWriter, WriteError};
 
 use std::path::PathBuf;
 

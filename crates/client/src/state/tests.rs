@@ -18,7 +18,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 fn write(file: &Path, deltas: Vec<StateDelta>) {
-    let (state, _, _) = StateWriter::open(file).unwrap();
+    let state = StateWriter::open(file).unwrap().writer;
     runtime().block_on(async {
         state.workspace(WORKSPACE, "default", true).await;
         for delta in deltas {
@@ -74,7 +74,7 @@ fn a_damaged_state_is_put_aside_and_begun_again() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("state.db");
     std::fs::write(&file, "this is no database, but it is long enough to be looked at as one".repeat(100)).unwrap();
-    let (state, opened, everything) = StateWriter::open(&file).unwrap();
+    let OpenState { writer: state, opened, workspaces: everything } = StateWriter::open(&file).unwrap();
     assert!(matches!(&opened, Opened::PutAside(aside) if aside.exists()), "{opened:?}");
     assert!(everything.is_empty());
     state.close();
@@ -88,7 +88,7 @@ fn a_state_with_a_row_that_makes_no_sense_is_put_aside() {
     let connection = rusqlite::Connection::open(&file).unwrap();
     connection.execute("INSERT INTO item VALUES (1, 5, x'0101ff')", []).unwrap();
     drop(connection);
-    let (state, opened, everything) = StateWriter::open(&file).unwrap();
+    let OpenState { writer: state, opened, workspaces: everything } = StateWriter::open(&file).unwrap();
     assert!(matches!(opened, Opened::PutAside(_)));
     assert!(everything.is_empty());
     state.close();
@@ -109,10 +109,10 @@ fn a_deleted_state_is_begun_again() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("state.db");
     assert!(StateReader::open(&file).unwrap().is_none());
-    let (state, opened, _) = StateWriter::open(&file).unwrap();
+    let OpenState { writer: state, opened, .. } = StateWriter::open(&file).unwrap();
     assert_eq!(opened, Opened::Begun);
     state.close();
-    let (state, opened, _) = StateWriter::open(&file).unwrap();
+    let OpenState { writer: state, opened, .. } = StateWriter::open(&file).unwrap();
     assert_eq!(opened, Opened::Kept);
     state.close();
 }
@@ -121,7 +121,7 @@ fn a_deleted_state_is_begun_again() {
 fn flags_log_and_status_pass_between_processes() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("state.db");
-    let (state, _, _) = StateWriter::open(&file).unwrap();
+    let state = StateWriter::open(&file).unwrap().writer;
     let reader = StateReader::open(&file).unwrap().unwrap();
     runtime().block_on(async {
         state.workspace(WORKSPACE, "default", true).await;
@@ -150,11 +150,11 @@ fn a_forgotten_workspace_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("state.db");
     write(&file, Vec::new());
-    let (state, _, everything) = StateWriter::open(&file).unwrap();
+    let OpenState { writer: state, workspaces: everything, .. } = StateWriter::open(&file).unwrap();
     assert_eq!(everything.len(), 1);
     runtime().block_on(state.forget(WORKSPACE));
     state.close();
-    let (state, _, everything) = StateWriter::open(&file).unwrap();
+    let OpenState { writer: state, workspaces: everything, .. } = StateWriter::open(&file).unwrap();
     assert!(everything.is_empty());
     state.close();
 }

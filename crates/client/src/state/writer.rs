@@ -45,6 +45,16 @@ pub struct StateWriter {
     thread: Option<JoinHandle<()>>,
 }
 
+/// A state that was opened.
+pub struct OpenState {
+    /// Writes it from now on.
+    pub writer: StateWriter,
+    /// What was found.
+    pub opened: Opened,
+    /// Everything in it, the default workspace first.
+    pub workspaces: Vec<(WorkspaceEntry, Loaded)>,
+}
+
 impl StateWriter {
     /// Opens (or begins) the state, reads everything in it, and starts the thread that writes it.
     ///
@@ -52,10 +62,10 @@ impl StateWriter {
     ///
     /// # Errors
     /// [`StateError::Newer`], or that the file cannot be used at all.
-    pub fn open(file: &Path) -> Result<(Self, Opened, Vec<(WorkspaceEntry, Loaded)>), StateError> {
+    pub fn open(file: &Path) -> Result<OpenState, StateError> {
         let (mut connection, mut opened) = schema::open_or_begin(file)?;
-        let everything = match read_all(&connection, file) {
-            Ok(everything) => everything,
+        let workspaces = match read_all(&connection, file) {
+            Ok(workspaces) => workspaces,
             Err(StateError::Damaged { .. }) => {
                 drop(connection);
                 opened = Opened::PutAside(schema::put_aside(file)?);
@@ -70,7 +80,8 @@ impl StateWriter {
             .name("state".into())
             .spawn(move || write_all(connection, waiting, &tell))
             .map_err(|error| StateError::Damaged { file: file.to_owned(), problem: error.to_string() })?;
-        Ok((Self { file: file.to_owned(), queue, trouble, thread: Some(thread) }, opened, everything))
+        let writer = Self { file: file.to_owned(), queue, trouble, thread: Some(thread) };
+        Ok(OpenState { writer, opened, workspaces })
     }
 
     /// The database.
