@@ -1,2 +1,5 @@
 //! The binary `stacksync-server`: hands the command line to the library and exits with what it says.
-fn main() {}
+
+fn main() {
+    std::process::exit(stacksync_server::run(std::env::args_os(), std::env::vars_os()));
+}

@@ -1,0 +1,132 @@
+//! Tables of configurations and what they mean.
+
+use super::*;
+
+fn from_file(text: &str) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("server.properties");
+    std::fs::write(&file, text).unwrap();
+    load(&Sources { file: Some(file), ..Sources::default() })
+}
+
+fn from_environment(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let environment = variables.iter().map(|(name, text)| (name.into(), text.into())).collect();
+    load(&Sources { environment, ..Sources::default() })
+}
+
+#[test]
+fn nothing_set_is_the_embedded_default() {
+    let config = load(&Sources::default()).unwrap();
+    assert_eq!(config.listen, "127.0.0.1:8181".parse().unwrap());
+    assert_eq!(config.tls, Tls::Off);
+    assert!(config.data.ends_with("stacksync-server"));
+}
+
+#[test]
+fn the_dump_is_a_configuration_that_changes_nothing() {
+    let dump = table::dump();
+    let config = from_file(&dump).unwrap();
+    assert_eq!(format!("{config:?}"), format!("{:?}", load(&Sources::default()).unwrap()));
+    for key in KEYS {
+        assert!(dump.contains(&format!("{}={}", key.name, key.default)), "{}", key.name);
+        assert!(dump.contains(key.doc), "{}", key.name);
+    }
+}
+
+#[test]
+fn later_sources_win() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p");
+    std::fs::write(&file, "http.listen: 127.0.0.1:1\n# a comment\nlog.level = debug\ndata=/from/file\nlog.format=json").unwrap();
+    let config = load(&Sources {
+        file: Some(file),
+        environment: vec![
+            ("STACKSYNC_HTTP_LISTEN".into(), "127.0.0.1:2".into()),
+            ("STACKSYNC_DATA".into(), "/from/environment".into()),
+        ],
+        options: vec![("data", "/from/option".into())],
+    })
+    .unwrap();
+    assert_eq!((config.listen.port(), &*config.data), (2, Path::new("/from/option")));
+    assert_eq!((config.log_level, config.log_format), (tracing::Level::DEBUG, LogFormat::Json));
+}
+
+#[test]
+fn what_is_wrong_says_what_to_do() {
+    for (text, expected) in [
+        ("http.listn=127.0.0.1:1", "unknown key 'http.listn'; did you mean 'http.listen'?"),
+        ("rainbow=1", "unknown key 'rainbow'; --dump-config shows all keys"),
+        ("http.listen=8181", "http.listen: '8181' is not an address and port"),
+        ("datasource=postgresql", "datasource: 'postgresql' is not in this version; use sqlite"),
+        ("datasource=oracle", "datasource: 'oracle' is not known; use sqlite"),
+        ("omq.transport=amqp", "'amqp' is not in this version; use builtin"),
+        ("storage=swift", "'swift' is not in this version; use filesystem"),
+        (
+            "postgresql.host=db",
+            "'postgresql.host' has no effect with datasource=sqlite, and datasource=postgresql is not in this version; remove it",
+        ),
+        (
+            "omq.host=mq",
+            "'omq.host' has no effect with omq.transport=builtin, and omq.transport=amqp is not in this version; remove it",
+        ),
+        ("swift.host=s", "'swift.host' has no effect with storage=filesystem, and storage=swift is not in this version; remove it"),
+        ("omq.num_threads=0", "omq.num_threads: '0' is not a number from 1 to 65536"),
+        ("ticket.lifetime=soon", "ticket.lifetime: 'soon' is not a time"),
+        ("quota.default=much", "quota.default: 'much' is not a size"),
+        ("log.level=loud", "log.level: 'loud' is not known; use error, warn, info, debug, trace"),
+        ("http.public_url=sync.example.org", "'sync.example.org' is not an address; write e.g. https://sync.example.org"),
+        ("http.tls=off\nhttp.tls.key=/k", "have no effect with http.tls=off"),
+        ("http.tls.certificate=/c", "go together"),
+        ("data=\\u12", "cannot read the configuration"),
+    ] {
+        let error = from_file(text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn everything_wrong_is_told_at_once_and_secrets_are_not_shown() {
+    let error = from_file("omq.host=mq\nomq.pass=hunter2\npostgresql.password=hunter2\nhttp.tsl=on").unwrap_err().to_string();
+    assert_eq!(error.lines().count(), 4, "{error}");
+    assert!(!error.contains("hunter2"));
+}
+
+#[test]
+fn the_environment_is_checked_too() {
+    assert!(from_environment(&[("STACKSYNC_HOME", "/home"), ("PATH", "/bin")]).is_ok());
+    let error = from_environment(&[("STACKSYNC_HTTP_LISTN", "x")]).unwrap_err().to_string();
+    assert!(error.contains("did you mean 'STACKSYNC_HTTP_LISTEN'?"), "{error}");
+    let error = from_environment(&[("STACKSYNC_OMQ_HOST", "x")]).unwrap_err().to_string();
+    assert!(error.starts_with("environment variable STACKSYNC_OMQ_HOST: 'omq.host' has no effect"), "{error}");
+}
+
+#[test]
+fn tls_follows_the_address() {
+    let tls = |text: &str| from_file(text).unwrap().tls;
+    assert_eq!(tls("http.listen=0.0.0.0:8181"), Tls::SelfMade);
+    assert_eq!(tls("http.listen=192.0.2.1:8181"), Tls::SelfMade);
+    assert_eq!(tls("http.listen=[::1]:8181"), Tls::Off);
+    assert_eq!(tls("http.listen=0.0.0.0:8181\nhttp.tls=off"), Tls::Off);
+    assert_eq!(tls("http.tls=on"), Tls::SelfMade);
+    let files = Tls::Files { certificate: "/c".into(), key: "/k".into() };
+    assert_eq!(tls("http.tls.certificate=/c\nhttp.tls.key=/k"), files);
+}
+
+#[test]
+fn files_of_java_are_read() {
+    let config =
+        from_file("http.public_url = https\\://sync.example.org/\nlog.level : \\u0064ebug\nshutdown.wait = 1\\\n  0s\n").unwrap();
+    assert_eq!(config.public_url.as_deref(), Some("https://sync.example.org"));
+    assert_eq!((config.log_level, config.shutdown_wait), (tracing::Level::DEBUG, Duration::from_secs(10)));
+    assert_eq!(from_file("data=/srv/Größe").unwrap().data, Path::new("/srv/Größe"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p");
+    std::fs::write(&file, b"data=/srv/Gr\xf6\xdfe").unwrap();
+    assert_eq!(load(&Sources { file: Some(file), ..Sources::default() }).unwrap().data, Path::new("/srv/Größe"));
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = load(&Sources { file: Some("/no/such/file".into()), ..Sources::default() }).unwrap_err();
+    assert_eq!(error.to_string(), "'/no/such/file' file not found");
+}
