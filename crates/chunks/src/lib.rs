@@ -1,1 +1,10 @@
-//! Place holder.
+//! Chunks at rest: how one is packed ([`pack`]), where packed chunks are kept ([`store`]), and the signed tickets with which devices
+//! move them ([`ticket`]).
+//!
+//! Knows nothing of items, versions or users, and speaks no HTTP.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod pack;
+pub mod store;
+pub mod ticket;

@@ -4,5 +4,6 @@
 //! and observations are arguments. Whoever wants to know what StackSync decides, and why, reads this crate alone.
 
 pub mod commit;
+pub mod cut;
 pub mod engine;
 pub mod values;
