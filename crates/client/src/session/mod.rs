@@ -1,0 +1,15 @@
+//! This device and its service: how they find and trust each other, and what they say.
+//!
+//! Everything that speaks to the service goes through here; what comes in is checked and turned into core's values before anyone sees it.
+
+mod address;
+mod connect;
+mod http;
+mod join;
+mod tls;
+
+pub use address::{Address, AddressError, Fingerprint, JoinCode, JoinCodeError};
+pub use connect::{ConnectError, Connection, Connector};
+pub use http::HttpError;
+pub use join::{JoinError, Joined, join};
+pub use tls::TlsError;
