@@ -1,6 +1,8 @@
 //! The StackSync service as a library: everything that the binary `stacksync-server` does, so that tests can start it in-process.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod db;
+
 mod cli;
 pub mod config;
 pub mod data_dir;

@@ -1,0 +1,132 @@
+//! Opening the metadata file: connection settings, recognition, migrations.
+//!
+//! Migrations are plain SQL files compiled into the program, counted by `user_version`: one integer in the file's header that a
+//! look at the file shows and that changes in the same transaction as the schema. They only ever go forward, and a file that a
+//! newer program wrote is never touched.
+
+use super::OpenError;
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use std::path::Path;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Marks the file as ours: "SSmd".
+const APPLICATION_ID: i64 = 0x5353_6d64;
+/// Schema changes in order; the file's format is how many of them it has seen.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
+/// The newest format that this program knows.
+pub(super) const FORMAT: i64 = MIGRATIONS.len() as i64;
+
+/// How long one program waits for another one's transaction.
+const LOCK_WAIT: Duration = Duration::from_secs(20);
+/// Page cache of the writing connection.
+const WRITER_CACHE_KIB: i64 = 64 * 1024;
+/// Page cache of each reading connection.
+const READER_CACHE_KIB: i64 = 8 * 1024;
+/// Pages in the write-ahead log that make the writer copy it back.
+const CHECKPOINT_PAGES: i64 = 4_000;
+/// Prepared statements that a connection keeps.
+const STATEMENTS_KEPT: usize = 128;
+
+/// Opens for writing; creates and migrates as needed.
+pub(super) fn open_writer(file: &Path) -> Result<Connection, OpenError> {
+    let open = || -> Result<Connection, OpenTrouble> {
+        let mut connection =
+            Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | NO_MUTEX)?;
+        settings(&connection, WRITER_CACHE_KIB)?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        migrate(&mut connection)?;
+        Ok(connection)
+    };
+    open().map_err(|trouble| trouble.at(file))
+}
+
+/// Opens for reading a file that [`open_writer`] has opened before.
+pub(super) fn open_reader(file: &Path) -> Result<Connection, OpenError> {
+    let open = || -> Result<Connection, OpenTrouble> {
+        let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE | NO_MUTEX)?;
+        settings(&connection, READER_CACHE_KIB)?;
+        connection.pragma_update(None, "query_only", true)?;
+        Ok(connection)
+    };
+    open().map_err(|trouble| trouble.at(file))
+}
+
+/// A connection is used by one thread at a time.
+const NO_MUTEX: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
+
+fn settings(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
+    connection.busy_timeout(LOCK_WAIT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "cache_size", -cache_kib)
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), OpenTrouble> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let owner: i64 = transaction.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    match usize::try_from(found) {
+        Ok(0) if owner == 0 && tables == 0 => create(&transaction)?,
+        _ if owner != APPLICATION_ID => return Err(OpenTrouble::NotOurs),
+        _ if found > FORMAT => return Err(OpenTrouble::Newer(found)),
+        Ok(seen) => apply(&transaction, seen)?,
+        Err(_) => return Err(OpenTrouble::NotOurs),
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn create(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    apply(transaction, 0)?;
+    let epoch = Uuid::new_v4();
+    transaction.execute("INSERT INTO meta (only, epoch, last_notice) VALUES (1, ?1, 0)", [epoch.as_bytes().as_slice()])?;
+    Ok(())
+}
+
+fn apply(transaction: &Transaction<'_>, seen: usize) -> rusqlite::Result<()> {
+    for sql in MIGRATIONS.iter().skip(seen) {
+        transaction.execute_batch(sql)?;
+    }
+    transaction.pragma_update(None, "user_version", FORMAT)
+}
+
+/// What went wrong, before the file's path is added.
+enum OpenTrouble {
+    Newer(i64),
+    NotOurs,
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for OpenTrouble {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl OpenTrouble {
+    fn at(self, file: &Path) -> OpenError {
+        let file = file.to_owned();
+        match self {
+            Self::Newer(found) => OpenError::Newer { file, found, supported: FORMAT },
+            Self::NotOurs => OpenError::Damaged { file, reason: "it was written by another program".into() },
+            Self::Sqlite(error) => match error.sqlite_error_code() {
+                Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                    OpenError::Damaged { file, reason: error.to_string() }
+                }
+                _ => OpenError::Io { file, reason: error.to_string() },
+            },
+        }
+    }
+}
+
+/// What tells this metadata from any other.
+pub(super) fn epoch(connection: &Connection, file: &Path) -> Result<Uuid, OpenError> {
+    let read = connection.query_row("SELECT epoch FROM meta", [], |row| super::rows::uuid(row, 0));
+    read.map_err(|error| OpenTrouble::Sqlite(error).at(file))
+}

@@ -1,0 +1,1 @@
+//! The commit rule's view over a transaction.

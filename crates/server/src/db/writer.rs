@@ -1,0 +1,151 @@
+//! The writer: one thread, one connection, and one transaction for everything that waits (group commit).
+//!
+//! Nobody is answered before the transaction's COMMIT returned, so what was answered is on the disk. A job that makes the
+//! transaction fail is found by running the jobs of that batch one by one; the others are not harmed.
+
+use super::batch::Batch;
+use super::stats::Counters;
+use super::{Commit, CommitOutcome, DbError, Notice};
+use rusqlite::Connection;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot};
+
+/// Jobs that may wait; who comes later waits for room.
+pub(super) const QUEUE_JOBS_MAX: usize = 4_096;
+/// Jobs in one transaction.
+pub(super) const BATCH_JOBS_MAX: usize = 256;
+/// Item versions in one transaction; a commit of more goes alone.
+const BATCH_ITEMS_MAX: usize = 4_096;
+
+/// Something to be written.
+pub(super) enum Job {
+    Commit(Box<CommitJob>),
+    Write(Box<dyn Write>),
+}
+
+/// A commit that waits, and who waits for it.
+pub(super) struct CommitJob {
+    pub commit: Commit,
+    pub key: super::answers::RequestKey,
+    pub reply: oneshot::Sender<CommitResult>,
+    pub asked_at: Instant,
+    pub result: Option<CommitResult>,
+}
+
+pub(super) type CommitResult = Result<Arc<CommitOutcome>, DbError>;
+
+/// Any other change. `run` may be called again after a rollback.
+pub(super) trait Write: Send {
+    /// Does it; `Err` means that nothing of it may stay.
+    fn run(&mut self, connection: &Connection) -> Result<(), Undo>;
+    /// Tells who waits: what `run` found, or why it is not durable.
+    fn answer(self: Box<Self>, durable: Result<(), DbError>);
+}
+
+/// What a write has done so far must be taken back; the reason is kept by the write itself.
+pub(super) struct Undo;
+
+impl Job {
+    fn items(&self) -> usize {
+        match self {
+            Self::Commit(job) => job.commit.items.len().max(1),
+            Self::Write(_) => 1,
+        }
+    }
+}
+
+/// What the thread owns.
+pub(super) struct Writer {
+    pub connection: Connection,
+    pub notices: mpsc::Sender<Notice>,
+    pub counters: Arc<Counters>,
+}
+
+impl Writer {
+    /// Works until every sender is gone and the queue is empty.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        let mut waiting = VecDeque::new();
+        let mut arrived = Vec::with_capacity(BATCH_JOBS_MAX);
+        loop {
+            if waiting.is_empty() && queue.blocking_recv_many(&mut arrived, BATCH_JOBS_MAX) == 0 {
+                break;
+            }
+            waiting.extend(arrived.drain(..));
+            while waiting.len() < BATCH_JOBS_MAX
+                && let Ok(job) = queue.try_recv()
+            {
+                waiting.push_back(job);
+            }
+            self.write(take_batch(&mut waiting));
+        }
+    }
+
+    fn write(&mut self, mut jobs: Vec<Job>) {
+        match self.transact(&mut jobs) {
+            Ok(notices) => self.finish(jobs, notices),
+            Err(error @ (DbError::Busy | DbError::Damaged(_))) => fail(jobs, &error),
+            Err(error) if jobs.len() == 1 => fail(jobs, &error),
+            Err(_) => jobs.into_iter().for_each(|job| self.write(vec![job])),
+        }
+    }
+
+    /// One transaction; on an error nothing of it is on the disk.
+    fn transact(&mut self, jobs: &mut [Job]) -> Result<Vec<Notice>, DbError> {
+        let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let mut batch = Batch::new(&transaction);
+        for job in jobs {
+            match job {
+                Job::Commit(job) => job.result = Some(batch.commit(&job.commit, &job.key)?),
+                Job::Write(write) => batch.write(write.as_mut())?,
+            }
+        }
+        let notices = batch.finish()?;
+        transaction.commit()?;
+        Ok(notices)
+    }
+
+    fn finish(&self, jobs: Vec<Job>, notices: Vec<Notice>) {
+        self.counters.batch(jobs.len());
+        // Before the answers: who asks for the notice after his answer finds it. If the channel is full or nobody listens, the
+        // publisher finds the row in the file.
+        for notice in notices {
+            let _ = self.notices.try_send(notice);
+        }
+        for job in jobs {
+            match job {
+                Job::Commit(job) => {
+                    let result = job.result.unwrap_or(Err(DbError::Unknown));
+                    self.counters.commit(&result, job.asked_at.elapsed());
+                    let _ = job.reply.send(result);
+                }
+                Job::Write(write) => write.answer(Ok(())),
+            }
+        }
+    }
+}
+
+fn take_batch(waiting: &mut VecDeque<Job>) -> Vec<Job> {
+    let mut batch = Vec::with_capacity(waiting.len().min(BATCH_JOBS_MAX));
+    let mut items = 0;
+    while batch.len() < BATCH_JOBS_MAX
+        && let Some(job) = waiting.front()
+    {
+        items += job.items();
+        if items > BATCH_ITEMS_MAX && !batch.is_empty() {
+            break;
+        }
+        batch.extend(waiting.pop_front());
+    }
+    batch
+}
+
+fn fail(jobs: Vec<Job>, error: &DbError) {
+    for job in jobs {
+        match job {
+            Job::Commit(job) => drop(job.reply.send(Err(error.clone()))),
+            Job::Write(write) => write.answer(Err(error.clone())),
+        }
+    }
+}
