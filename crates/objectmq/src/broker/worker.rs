@@ -1,0 +1,169 @@
+//! What happens to one message at a bound object: decode, recognise a retry, call, answer, settle. Whatever the message is, it is
+//! settled, and whoever waits is answered.
+
+use super::answers::{Answers, Begin, Turn};
+use crate::envelope::{EnvelopeError, Request, Serializer};
+use crate::error::{REMOTE_EXCEPTION, SERIALIZER_EXCEPTION};
+use crate::transport::{Address, Delivery, Inbox};
+use crate::{Caller, Incoming, Message, MessageType, RawValue, RemoteError, RemoteObject, SendError, Transport};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+pub struct Worker {
+    pub reference: Arc<str>,
+    pub transport: Arc<dyn Transport>,
+    pub object: Arc<dyn RemoteObject>,
+    pub answers: Answers,
+}
+
+/// Which way a message came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Unicast,
+    Multi,
+}
+
+impl Kind {
+    fn response_type(self) -> MessageType {
+        match self {
+            Kind::Unicast => MessageType::NormalResponse,
+            Kind::Multi => MessageType::MultiResponse,
+        }
+    }
+}
+
+impl Worker {
+    /// Takes messages until told to stop, or until nothing comes any more.
+    pub async fn run(&self, inbox: Arc<Inbox>, kind: Kind, mut stop: watch::Receiver<bool>) {
+        let mut stopped = std::pin::pin!(stop.wait_for(|stop| *stop));
+        loop {
+            let delivery = tokio::select! {
+                biased;
+                _ = &mut stopped => return,
+                delivery = inbox.next() => delivery,
+            };
+            let Some(delivery) = delivery else { return };
+            self.serve(&delivery, kind).await;
+            delivery.done();
+        }
+    }
+
+    async fn serve(&self, delivery: &Delivery, kind: Kind) {
+        let message = delivery.message();
+        let request = Serializer::of_request(&message.kind)
+            .and_then(|serializer| Ok((serializer, serializer.decode_request(&message.body)?)));
+        match request {
+            Err(error) => self.refuse(message, kind, error).await,
+            Ok((serializer, request)) => {
+                let reply_to = message.reply_to.as_ref().filter(|name| !request.asynchronous && !name.is_empty());
+                match reply_to {
+                    None => self.take(delivery, request).await,
+                    Some(reply_to) => self.answer(delivery, kind, serializer, request, reply_to).await,
+                }
+            }
+        }
+    }
+
+    /// Answers what could not be read, in the encoding of this version.
+    async fn refuse(&self, message: &Message, kind: Kind, error: EnvelopeError) {
+        self.transport.stats().malformed.add(1);
+        tracing::debug!(reference = &*self.reference, id = &*message.correlation_id, %error, "a call could not be read");
+        let Some(reply_to) = &message.reply_to else { return };
+        let error = RemoteError::new(SERIALIZER_EXCEPTION, error.to_string());
+        let body = self.encode(Serializer::Json, &message.correlation_id, Err(&error));
+        self.reply(message, kind, reply_to, body).await;
+    }
+
+    /// Carries out a call that nobody waits for.
+    async fn take(&self, delivery: &Delivery, request: Request) {
+        self.transport.stats().casts.add(1);
+        let method = request.method.clone();
+        if let Err(error) = self.execute(delivery, request).await {
+            tracing::warn!(reference = &*self.reference, method, %error, "an asynchronous call failed");
+        }
+    }
+
+    /// Carries out a call that somebody waits for, once.
+    async fn answer(&self, delivery: &Delivery, kind: Kind, serializer: Serializer, request: Request, reply_to: &Arc<str>) {
+        let message = delivery.message();
+        let stats = self.transport.stats();
+        let turn = match kind {
+            Kind::Multi => None,
+            Kind::Unicast => match self.answers.begin(identity(delivery.caller(), reply_to), message, reply_to) {
+                Begin::First(turn) => Some(turn),
+                Begin::UnderWay => return stats.duplicates.add(1),
+                Begin::Answered(body) => {
+                    stats.duplicates.add(1);
+                    return self.reply(message, kind, reply_to, body).await;
+                }
+                Begin::IdReused => {
+                    stats.malformed.add(1);
+                    let error = RemoteError::new(REMOTE_EXCEPTION, "this id belongs to another call");
+                    let body = self.encode(serializer, &message.correlation_id, Err(&error));
+                    return self.reply(message, kind, reply_to, body).await;
+                }
+            },
+        };
+        stats.calls.add(1);
+        let id = request.id.clone().unwrap_or_else(|| message.correlation_id.to_string());
+        let outcome = self.execute(delivery, request).await;
+        let body = self.encode(serializer, &id, outcome.as_deref());
+        self.reply(message, kind, reply_to, body.clone()).await;
+        for retry_from in turn.map(|turn: Turn<'_>| turn.finish(body.clone())).unwrap_or_default() {
+            if retry_from != *reply_to {
+                self.reply(message, kind, &retry_from, body.clone()).await;
+            }
+        }
+    }
+
+    async fn execute(&self, delivery: &Delivery, request: Request) -> Result<Box<RawValue>, RemoteError> {
+        let id = request.id.unwrap_or_else(|| delivery.message().correlation_id.to_string());
+        let Request { method, params, asynchronous, .. } = request;
+        let incoming = Incoming { caller: delivery.caller().clone(), method, params, id, asynchronous };
+        let stats = self.transport.stats();
+        let outcome = AssertUnwindSafe(async { self.object.call(incoming).await }).catch_unwind().await.unwrap_or_else(|_| {
+            stats.panics.add(1);
+            tracing::error!(reference = &*self.reference, "a call panicked");
+            Err(RemoteError::failed("the call failed for an internal reason"))
+        });
+        if outcome.is_err() {
+            stats.failures.add(1);
+        }
+        outcome
+    }
+
+    fn encode(&self, serializer: Serializer, id: &str, outcome: Result<&RawValue, &RemoteError>) -> Bytes {
+        let limit = self.transport.message_bytes_max();
+        let why = match serializer.encode_response(id, &self.reference, outcome) {
+            Ok(body) if body.len() <= limit => return body.into(),
+            Ok(body) => format!("the result has {} bytes, more than the {limit} that are carried", body.len()),
+            Err(error) => error.to_string(),
+        };
+        let error = RemoteError::new(SERIALIZER_EXCEPTION, why);
+        serializer.encode_response(id, &self.reference, Err(&error)).map(Bytes::from).unwrap_or_default()
+    }
+
+    async fn reply(&self, message: &Message, kind: Kind, reply_to: &Arc<str>, body: Bytes) {
+        let response = Message {
+            app_id: self.reference.clone(),
+            correlation_id: message.correlation_id.clone(),
+            reply_to: None,
+            kind: kind.response_type(),
+            body,
+        };
+        let sent = self.transport.send(Address::Reply(reply_to), response).await;
+        if let Err(error) = sent {
+            self.transport.stats().answers_lost.add(1);
+            let closed = matches!(error, SendError::Closed | SendError::Disconnected(_));
+            tracing::debug!(reference = &*self.reference, closed, %error, "an answer could not be sent");
+        }
+    }
+}
+
+/// Whose retry it would be: the authenticated caller, over all his connections, else whoever reads this reply queue.
+fn identity<'a>(caller: &'a Caller, reply_to: &'a Arc<str>) -> &'a Arc<str> {
+    caller.identity().unwrap_or(reply_to)
+}
