@@ -1,10 +1,11 @@
-//! Chunks at rest: how one is packed ([`pack`]), where packed chunks are kept ([`store`]), and the signed tickets with which devices
-//! move them ([`ticket`]).
+//! Chunks at rest: how one is packed ([`pack`]), where packed chunks are kept ([`store`]), how many of them travel in one body
+//! ([`batch`]), and the signed tickets with which devices move them ([`ticket`]).
 //!
 //! Knows nothing of items, versions or users, and speaks no HTTP.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod batch;
 pub mod pack;
 pub mod store;
 pub mod ticket;
