@@ -3,7 +3,9 @@
 use super::HomeError;
 use serde::{Deserialize, Serialize};
 use stacksync_core::engine::FileId;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 use uuid::Uuid;
 
 const FORMAT: u32 = 1;
@@ -44,6 +46,19 @@ pub struct RootIdentity {
     pub inode: u64,
     /// Birth time in nanoseconds since 1970; 0 where unknown.
     pub born_ns: i64,
+}
+
+impl RootIdentity {
+    /// The identity of the folder at this path.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be looked at.
+    pub fn of(folder: &Path) -> std::io::Result<Self> {
+        let metadata = std::fs::metadata(folder)?;
+        let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+        let born_ns = born.and_then(|born| i64::try_from(born.as_nanos()).ok()).unwrap_or(0);
+        Ok(Self { inode: metadata.ino(), born_ns })
+    }
 }
 
 impl From<FileId> for RootIdentity {
