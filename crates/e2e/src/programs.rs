@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// Environment variable with the folder that holds built programs; it is then taken as it is.
-pub const BIN_DIR_ENV: &str = "STACKSYNC_BIN_DIR";
+pub const BIN_DIR_ENV: &str = "E2E_BIN_DIR";
 
 /// Path of `stacksync-server`.
 pub fn server() -> PathBuf {

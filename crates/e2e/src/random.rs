@@ -10,14 +10,14 @@ impl Random {
         Self(seed)
     }
 
-    /// A generator from `STACKSYNC_SEED`, or from the operating system; the seed is printed so that the run can be repeated.
+    /// A generator from `E2E_SEED`, or from the operating system; the seed is printed so that the run can be repeated.
     pub fn from_environment(story: &str) -> Self {
-        let seed = std::env::var("STACKSYNC_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
+        let seed = std::env::var("E2E_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
             let mut bytes = [0; 8];
             getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
             u64::from_le_bytes(bytes)
         });
-        println!("{story}: STACKSYNC_SEED={seed}");
+        println!("{story}: E2E_SEED={seed}");
         Self::new(seed)
     }
 

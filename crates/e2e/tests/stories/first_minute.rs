@@ -11,8 +11,8 @@ use std::process::Command;
 /// `scripts/up` with everything of the person's below `home`; in the background, without a service manager.
 fn up(home: &Path, port: u16, arguments: &[&str]) -> Command {
     let mut command = Command::new(programs::checkout().join("scripts/up"));
-    command.args(arguments).env("HOME", home).env("STACKSYNC_BIN_DIR", programs::bin_dir());
-    command.env("STACKSYNC_PORT", port.to_string()).env("STACKSYNC_SERVICE", "background");
+    command.args(arguments).env("HOME", home).env("UP_BIN_DIR", programs::bin_dir());
+    command.env("UP_PORT", port.to_string()).env("UP_SERVICE", "background");
     for name in ["XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "STACKSYNC_HOME"] {
         command.env_remove(name);
     }
