@@ -46,6 +46,11 @@ impl Name {
         }
     }
 
+    /// A name that sorts before all others: the start of a range.
+    pub(crate) fn smallest() -> Self {
+        Self("\u{1}".into())
+    }
+
     /// The name as the user wrote it.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,0 +1,70 @@
+//! The deletion guard: much that vanishes at once is more likely a lost disk than a wish.
+//!
+//! Only local deletions are held, nothing else stops. What is held passes by `approve` or comes back by `restore`.
+
+use super::Now;
+use std::collections::VecDeque;
+
+/// Deletions within this time count as one event, in milliseconds.
+const AT_ONCE_MS: u64 = 60_000;
+/// Fewer deletions than this are never held, unless nothing at all is left.
+const ITEMS_MIN: usize = 20;
+/// An emptied tree is held if it had at least this many items.
+const EMPTIED_MIN: usize = 3;
+
+/// Counts deletions over a sliding window.
+#[derive(Clone, Debug, Default)]
+pub struct Guard {
+    recent: VecDeque<(u64, usize)>,
+}
+
+impl Guard {
+    /// Notes that synced items vanished from the disk; `left` are still there. Says whether they are to be held: when more than half
+    /// of the tree is gone at once, or all of it.
+    pub fn holds(&mut self, vanished: usize, left: usize, now: Now) -> bool {
+        while self.recent.front().is_some_and(|&(at, _)| at + AT_ONCE_MS < now.ms) {
+            self.recent.pop_front();
+        }
+        if vanished > 0 {
+            self.recent.push_back((now.ms, vanished));
+        }
+        let gone: usize = self.recent.iter().map(|&(_, count)| count).sum();
+        let most = gone >= ITEMS_MIN && gone > left;
+        let all = left == 0 && gone >= EMPTIED_MIN;
+        vanished > 0 && (most || all)
+    }
+
+    /// Starts counting afresh, after the user decided.
+    pub fn reset(&mut self) {
+        self.recent.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_mass_deletion_is_held() {
+        for (vanished, left, held) in
+            [(1, 0, false), (2, 0, false), (3, 0, true), (19, 1, false), (20, 20, false), (21, 20, true), (500, 501, false)]
+        {
+            assert_eq!(
+                Guard::default().holds(vanished, left, Now { ms: 0, unix_ns: 0 }),
+                held,
+                "{vanished} of {}",
+                vanished + left
+            );
+        }
+    }
+
+    #[test]
+    fn deletions_in_small_portions_add_up() {
+        let mut guard = Guard::default();
+        let held = (0..30).any(|round| guard.holds(2, 50 - 2 * round.min(24), Now { ms: round as u64 * 100, unix_ns: 0 }));
+        assert!(held);
+        let mut guard = Guard::default();
+        let held = (0..24).any(|round| guard.holds(2, 50 - 2 * round, Now { ms: round as u64 * 100_000, unix_ns: 0 }));
+        assert!(!held, "over hours they do not");
+    }
+}

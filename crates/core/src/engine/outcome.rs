@@ -1,0 +1,269 @@
+//! From outcomes of effects back to the trees.
+
+use super::input::{Applied, ApplyError, CallError, UploadError, Uploaded};
+use super::work::{Committing, Op, Purpose, Trouble, agreed};
+use super::{Engine, OpId, Synced};
+use crate::commit::{CommitAnswer, Refusal, Verdict};
+use crate::trees::Local;
+use crate::values::{Body, CommitId, ItemId, Kind, RemoteItem, Status};
+
+/// First and longest wait before an item is tried again, in milliseconds: when the disk or the service moved meanwhile ...
+const SOFT_RETRY_MS: (u64, u64) = (20, 60_000);
+/// ... and when something is really wrong.
+const HARD_RETRY_MS: (u64, u64) = (1_000, 300_000);
+/// So often an item may find the world changed before it is shown as a problem.
+const QUIET_ATTEMPTS: u32 = 3;
+
+/// Whether trying again soon is likely to help.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Severity {
+    Soft,
+    Hard,
+}
+
+impl Engine {
+    pub(super) fn uploaded(&mut self, op: OpId, result: Result<Uploaded, UploadError>) {
+        let Some(op) = self.work.finish(op) else { return };
+        let id = op.item;
+        match result {
+            Ok(uploaded) => self.note_upload(id, uploaded),
+            Err(UploadError::Changed) => {
+                if let Some(place) = self.trees.local(id).map(|local| local.place.clone()) {
+                    self.look_at(&place);
+                }
+                self.retry(id, Severity::Soft, "the file keeps changing while it is read");
+            }
+            Err(UploadError::Unreadable(text)) => self.retry(id, Severity::Hard, &text),
+            Err(UploadError::Call(error)) => self.call_failed(id, error),
+        }
+    }
+
+    fn note_upload(&mut self, id: ItemId, uploaded: Uploaded) {
+        let Some(local) = self.trees.local(id).cloned() else { return self.dirty(id) };
+        if !uploaded.stat.same_content(&local.stat) {
+            return self.dirty(id);
+        }
+        self.work.clear_trouble(id);
+        self.put_local(id, Some(Local { place: local.place, stat: uploaded.stat, body: Some(Body::File(uploaded.body)) }));
+    }
+
+    pub(super) fn applied(&mut self, op: OpId, result: Result<Applied, ApplyError>) {
+        let Some(op) = self.work.finish(op) else { return };
+        let id = op.item;
+        if op.look_again {
+            self.look_at(&op.place.clone());
+        }
+        match result {
+            Ok(applied) => self.note_applied(op, applied),
+            Err(ApplyError::Changed) => {
+                self.look_at(&op.place.clone());
+                if let Some(place) = self.trees.local(id).map(|local| local.place.clone()) {
+                    self.look_at(&place);
+                }
+                self.retry(id, Severity::Soft, "the disk keeps changing");
+            }
+            Err(ApplyError::Call(error)) => self.call_failed(id, error),
+            Err(error @ (ApplyError::NoSpace | ApplyError::ChunkUnavailable { .. } | ApplyError::Failed(_))) => {
+                self.retry(id, Severity::Hard, &error.to_string());
+            }
+        }
+        self.changed(id);
+    }
+
+    fn note_applied(&mut self, op: Op, applied: Applied) {
+        let Op { item: id, place, purpose, .. } = op;
+        self.work.clear_trouble(id);
+        match (purpose, applied) {
+            (Some(Purpose::Write { remote, body }), Applied::Present(stat)) => {
+                self.take_place(id, &place);
+                let verb = if self.trees.get(id).synced.is_some() { "updated" } else { "downloaded" };
+                self.put_local(id, Some(Local { place, stat: stat.clone(), body: Some(body) }));
+                self.put_synced(id, Some(agreed(&remote, Some(stat))));
+                self.log(id, verb, format!("version {}", remote.version));
+            }
+            (Some(Purpose::SetMeta { remote }), Applied::Present(stat)) => {
+                self.note_stat_after_meta(id, stat.clone());
+                self.put_synced(id, Some(agreed(&remote, Some(stat))));
+                self.log(id, "updated", "time or mode");
+            }
+            (Some(Purpose::Move), Applied::Present(stat)) => {
+                self.take_place(id, &place);
+                self.log(id, "moved", format!("to {}", place.name));
+                let body = self.trees.local(id).and_then(|local| local.body.clone());
+                self.put_local(id, Some(Local { place, stat, body }));
+            }
+            (Some(Purpose::ConflictCopy), Applied::Present(stat)) => {
+                let body = self.trees.local(id).and_then(|local| local.body.clone());
+                let copy = self.mint.item_id();
+                self.take_place(id, &place);
+                self.put_local(id, None);
+                self.put_synced(id, None);
+                self.put_local(copy, Some(Local { place, stat, body }));
+            }
+            (Some(Purpose::Remove), Applied::Absent) => {
+                self.log(id, "deleted", "");
+                self.put_local(id, None);
+                self.put_synced(id, None);
+            }
+            (_, _) => self.look_at(&place),
+        }
+    }
+
+    /// Whatever the scan took for an item at the place of our own action was our own file.
+    fn take_place(&mut self, id: ItemId, place: &crate::values::Place) {
+        if let Some(other) = self.trees.local_at(place.parent, &place.name).filter(|&other| other != id) {
+            self.put_local(other, None);
+        }
+    }
+
+    fn note_stat_after_meta(&mut self, id: ItemId, stat: super::Stat) {
+        let Some(local) = self.trees.local(id).cloned() else { return };
+        let body = match local.body {
+            Some(Body::File(file)) => Some(Body::File(crate::values::FileBody { executable: stat.executable, ..file })),
+            body => body,
+        };
+        self.put_local(id, Some(Local { place: local.place, stat, body }));
+    }
+
+    pub(super) fn committed(&mut self, id: CommitId, result: Result<CommitAnswer, CallError>) {
+        match result {
+            Ok(answer) => {
+                let items = self.work.finish_commit(id);
+                for (item, verdict) in items.into_iter().zip(answer.verdicts) {
+                    self.judged(item, verdict);
+                }
+                self.committed_range(answer.from, answer.to);
+            }
+            Err(CallError::Offline) => {
+                self.work.unanswered.insert(id);
+            }
+            Err(CallError::NotNow(text)) => {
+                for item in self.work.finish_commit(id) {
+                    self.retry(item.commit.id, Severity::Soft, &text);
+                }
+            }
+            Err(CallError::Refused(text)) => {
+                for item in self.work.finish_commit(id) {
+                    self.retry(item.commit.id, Severity::Hard, &text);
+                }
+            }
+        }
+    }
+
+    fn judged(&mut self, item: Committing, verdict: Verdict) {
+        let id = item.commit.id;
+        match verdict {
+            Verdict::Accepted(remote) => self.accepted(item, remote),
+            Verdict::Existing(remote) if remote.version == item.commit.version => self.accepted(item, remote),
+            Verdict::Existing(remote) => {
+                self.note_commit(&item);
+                self.learn(remote);
+            }
+            Verdict::Refused { reason, current } => {
+                if let Some(current) = current {
+                    self.learn(current);
+                }
+                self.refused(&item, reason);
+            }
+        }
+        self.changed(id);
+    }
+
+    fn accepted(&mut self, item: Committing, mut remote: RemoteItem) {
+        let id = item.commit.id;
+        if remote.body == item.commit.body {
+            remote.body = item.commit.body.clone();
+        }
+        self.work.clear_trouble(id);
+        self.note_commit(&item);
+        let verb = match item.commit.status {
+            Status::New => "uploaded",
+            Status::Changed => "changed",
+            Status::Renamed => "renamed",
+            Status::Deleted => "removed",
+        };
+        self.put_remote(id, Some(remote));
+        self.log(id, verb, format!("version {}", item.commit.version));
+    }
+
+    /// The service has what was committed: that is what both sides agree on now.
+    fn note_commit(&mut self, item: &Committing) {
+        let commit = &item.commit;
+        let before = self.trees.get(commit.id).synced.clone();
+        let based_on_older = before.as_ref().is_some_and(|before| before.version.next() != commit.version);
+        if commit.status == Status::Deleted {
+            self.fresh.remove(&commit.id);
+            if let Some(stat) = before.and_then(|before| before.stat) {
+                self.trees.forget_file(commit.id, stat.file);
+            }
+            return self.put_synced(commit.id, None);
+        }
+        if !based_on_older {
+            let synced = Synced {
+                version: commit.version,
+                place: commit.place.clone(),
+                body: commit.body.clone(),
+                modified: commit.modified,
+                stat: item.stat.clone(),
+            };
+            self.put_synced(commit.id, Some(synced));
+        }
+    }
+
+    fn refused(&mut self, item: &Committing, reason: Refusal) {
+        let id = item.commit.id;
+        match &reason {
+            Refusal::ChunksMissing(_) => {
+                if let Some(local) = self.trees.local(id).cloned().filter(|local| local.stat.kind == Kind::File) {
+                    self.put_local(id, Some(Local { body: None, ..local }));
+                }
+                self.retry(id, Severity::Soft, &reason.to_string());
+            }
+            Refusal::UnknownItem => {
+                self.forget_remote(id);
+                self.retry(id, Severity::Soft, &reason.to_string());
+            }
+            Refusal::WrongVersion
+            | Refusal::ParentUnknown
+            | Refusal::ParentDeleted
+            | Refusal::NameTaken { .. }
+            | Refusal::NotEmpty
+            | Refusal::Cycle => {
+                self.ask_soon();
+                self.retry(id, Severity::Soft, &reason.to_string());
+            }
+            Refusal::Foreign
+            | Refusal::KindChanged
+            | Refusal::ParentNotFolder
+            | Refusal::TooDeep
+            | Refusal::QuotaExceeded { .. }
+            | Refusal::Invalid(_) => self.retry(id, Severity::Hard, &reason.to_string()),
+        }
+    }
+
+    fn call_failed(&mut self, id: ItemId, error: CallError) {
+        match error {
+            CallError::Offline => self.dirty(id),
+            CallError::NotNow(text) => self.retry(id, Severity::Soft, &text),
+            CallError::Refused(text) => self.retry(id, Severity::Hard, &text),
+        }
+    }
+
+    fn retry(&mut self, id: ItemId, severity: Severity, text: &str) {
+        let attempts = self.work.troubles.get(&id).map_or(0, |trouble| trouble.attempts) + 1;
+        let hard = severity == Severity::Hard;
+        let (first, longest) = if hard { HARD_RETRY_MS } else { SOFT_RETRY_MS };
+        let delay = first.saturating_mul(1 << (attempts - 1).min(20)).min(longest);
+        if hard || attempts == QUIET_ATTEMPTS {
+            self.log(id, "problem", text);
+        }
+        self.work.retry_at(id, Trouble { text: text.to_owned(), attempts, retry_ms: self.now.ms + delay, hard });
+    }
+}
+
+impl Trouble {
+    /// Whether people should hear of it.
+    pub(super) const fn is_worth_telling(&self) -> bool {
+        self.hard || self.attempts >= QUIET_ATTEMPTS
+    }
+}

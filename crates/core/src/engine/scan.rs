@@ -1,0 +1,431 @@
+//! From looks at the disk to the local tree.
+//!
+//! A round begins with the first folder to look at and ends when none is left. What is missing and what is strange is compared only
+//! then, so that a file that moved from a folder looked at early to one looked at late is a move, not a deletion. A missing item whose file
+//! (inode and birth time) shows up elsewhere has moved; a strange file under a missing item's name is that item with new content (as
+//! editors save); any other stranger is a new item.
+
+use super::input::{Entry, FileId, Listing, ScanError, Stat};
+use super::{DELETE_GRACE_MS, Effect, Engine, RESCAN_EVERY_MS, ROOT_EVERY_MS};
+use crate::trees::Local;
+use crate::values::{Body, FileBody, ItemId, ItemPath, Kind, Name, Place};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Folders that are looked at at the same time.
+const SCANS_MAX: usize = 32;
+/// Adler-32 of nothing.
+const ADLER_EMPTY: u32 = 1;
+
+/// How much of a folder is to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Extent {
+    All,
+    Names(BTreeSet<Name>),
+}
+
+/// Something on the disk that is not (yet) an item, or not the item that has its name.
+#[derive(Clone, Debug)]
+struct Stranger {
+    folder: Option<ItemId>,
+    entry: Entry,
+}
+
+/// What is being looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Scans {
+    queue: BTreeMap<Option<ItemId>, Extent>,
+    running: BTreeSet<Option<ItemId>>,
+    missing: BTreeSet<ItemId>,
+    strangers: Vec<Stranger>,
+    first_done: bool,
+    root_lost: Option<String>,
+    next_look_ms: Option<u64>,
+    /// Folders that could not be read, and entries that cannot be synced, with the reason.
+    pub skipped: BTreeMap<Option<ItemId>, BTreeMap<String, String>>,
+}
+
+impl Scans {
+    /// Whether the whole disk was looked at once, and the root folder is there.
+    pub const fn is_sound(&self) -> bool {
+        self.first_done && self.root_lost.is_none()
+    }
+
+    /// Whether nothing is to be looked at.
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.running.is_empty() && self.strangers.is_empty() && self.missing.is_empty()
+    }
+
+    /// Why the root folder is taken for lost.
+    pub fn root_lost(&self) -> Option<&str> {
+        self.root_lost.as_deref()
+    }
+
+    /// When the whole disk is looked at again.
+    pub const fn next_look(&self) -> Option<u64> {
+        self.next_look_ms
+    }
+
+    fn want(&mut self, folder: Option<ItemId>, extent: Extent) {
+        match (self.queue.get_mut(&folder), extent) {
+            (Some(Extent::All), _) => {}
+            (Some(Extent::Names(names)), Extent::Names(more)) => names.extend(more),
+            (_, extent) => {
+                self.queue.insert(folder, extent);
+            }
+        }
+    }
+}
+
+impl Engine {
+    pub(super) fn touched_all(&mut self) {
+        self.scans.next_look_ms = Some(self.now.ms + RESCAN_EVERY_MS);
+        self.scans.want(None, Extent::All);
+        let folders: Vec<ItemId> = self.trees.ids().filter(|&id| self.is_local_folder(id)).collect();
+        for folder in folders {
+            self.scans.want(Some(folder), Extent::All);
+        }
+    }
+
+    fn is_local_folder(&self, id: ItemId) -> bool {
+        self.trees.local(id).is_some_and(|local| local.stat.kind == Kind::Folder)
+    }
+
+    /// Looks at the deepest known folder on the path, for the name that follows; a known folder is itself looked at too.
+    pub(super) fn touched(&mut self, path: &ItemPath) {
+        let mut folder = None;
+        for name in path.names() {
+            self.look_for(folder, name.clone());
+            match self.trees.local_at(folder, name) {
+                Some(id) if self.is_local_folder(id) => folder = Some(id),
+                Some(_) | None => return,
+            }
+        }
+        self.scans.want(folder, Extent::All);
+    }
+
+    pub(super) fn look_for(&mut self, folder: Option<ItemId>, name: Name) {
+        self.scans.want(folder, Extent::Names(BTreeSet::from([name])));
+    }
+
+    /// Looks again at where an item is, or should be.
+    pub(super) fn look_at(&mut self, place: &Place) {
+        self.look_for(place.parent, place.name.clone());
+    }
+
+    /// A remembered item whose place on the disk another one has: only a scan can find it.
+    pub(super) fn lose(&mut self, id: ItemId) {
+        self.scans.missing.insert(id);
+        if let Some(stat) = self.trees.get(id).synced.as_ref().and_then(|synced| synced.stat.clone()) {
+            self.trees.note_file(id, stat.file);
+        }
+    }
+
+    pub(super) fn start_scans(&mut self) {
+        let mut later = BTreeMap::new();
+        while self.scans.running.len() < SCANS_MAX {
+            let Some((folder, extent)) = self.scans.queue.pop_first() else { break };
+            if self.scans.running.contains(&folder) {
+                later.insert(folder, extent);
+            } else if self.trees.folder_is_local(folder) {
+                let path = self.trees.folder_path(folder);
+                self.scans.running.insert(folder);
+                let names = match extent {
+                    Extent::All => None,
+                    Extent::Names(names) => Some(names.into_iter().collect()),
+                };
+                self.effects.push_back(Effect::Scan { folder, path, names });
+            }
+        }
+        for (folder, extent) in later {
+            self.scans.want(folder, extent);
+        }
+        self.end_round();
+    }
+
+    pub(super) fn scanned(&mut self, folder: Option<ItemId>, names: Option<&[Name]>, result: Result<Listing, ScanError>) {
+        self.scans.running.remove(&folder);
+        match result {
+            Ok(listing) => self.listed(folder, names, listing),
+            Err(ScanError::Gone) => match folder.and_then(|id| self.trees.local(id)) {
+                Some(local) => {
+                    let place = local.place.clone();
+                    self.look_at(&place);
+                }
+                None if folder.is_none() => self.root_is_lost("the folder is gone".into()),
+                None => {}
+            },
+            Err(ScanError::RootLost(reason)) => self.root_is_lost(reason),
+            Err(ScanError::Unreadable(reason)) => {
+                self.scans.skipped.entry(folder).or_default().insert(String::new(), reason);
+            }
+        }
+    }
+
+    fn root_is_lost(&mut self, reason: String) {
+        self.scans.root_lost = Some(reason);
+        self.scans.queue.clear();
+        self.scans.missing.clear();
+        self.scans.strangers.clear();
+        self.scans.next_look_ms = Some(self.now.ms + ROOT_EVERY_MS);
+    }
+
+    fn listed(&mut self, folder: Option<ItemId>, names: Option<&[Name]>, listing: Listing) {
+        if folder.is_none() && self.scans.root_lost.take().is_some() {
+            self.touched_all();
+        }
+        if !self.trees.folder_is_local(folder) {
+            return;
+        }
+        self.note_skipped(folder, names, &listing);
+        self.note_absent(folder, names, &listing);
+        for entry in listing.entries {
+            self.note_present(folder, entry);
+        }
+    }
+
+    fn note_skipped(&mut self, folder: Option<ItemId>, names: Option<&[Name]>, listing: &Listing) {
+        let noted = self.scans.skipped.entry(folder).or_default();
+        match names {
+            None => noted.clear(),
+            Some(names) => noted.retain(|text, _| !text.is_empty() && names.iter().all(|name| name.as_str() != text)),
+        }
+        noted.extend(listing.skipped.iter().map(|skipped| (skipped.name.clone(), skipped.reason.clone())));
+        if noted.is_empty() {
+            self.scans.skipped.remove(&folder);
+        }
+    }
+
+    fn note_absent(&mut self, folder: Option<ItemId>, names: Option<&[Name]>, listing: &Listing) {
+        let present: BTreeSet<&str> = listing
+            .entries
+            .iter()
+            .map(|entry| entry.name.as_str())
+            .chain(listing.skipped.iter().map(|skipped| skipped.name.as_str()))
+            .collect();
+        let known: Vec<ItemId> = match names {
+            None => {
+                self.trees.local_children(folder).filter(|(name, _)| !present.contains(name.as_str())).map(|(_, id)| id).collect()
+            }
+            Some(names) => names
+                .iter()
+                .filter(|name| !present.contains(name.as_str()))
+                .filter_map(|name| self.trees.local_at(folder, name))
+                .collect(),
+        };
+        for id in known {
+            if !self.work.defer_look(id) {
+                self.miss(id);
+            }
+        }
+    }
+
+    fn miss(&mut self, id: ItemId) {
+        self.scans.missing.insert(id);
+        self.scans.missing.extend(self.trees.local_descendants(id));
+    }
+
+    fn unmiss(&mut self, id: ItemId) {
+        if self.scans.missing.remove(&id) {
+            for below in self.trees.local_descendants(id) {
+                self.scans.missing.remove(&below);
+            }
+            if self.is_local_folder(id) {
+                self.scans.want(Some(id), Extent::All);
+            }
+        }
+    }
+
+    fn note_present(&mut self, folder: Option<ItemId>, entry: Entry) {
+        if self.work.defer_look_at(folder, &entry.name) {
+            return;
+        }
+        let known = self.trees.local_at(folder, &entry.name);
+        if let Some(id) = known {
+            if self.work.defer_look(id) {
+                return;
+            }
+            let stat = self.trees.local(id).map(|local| (local.stat.kind, local.stat.file));
+            if stat == Some((entry.stat.kind, entry.stat.file)) {
+                self.unmiss(id);
+                self.note_stat(id, entry.stat);
+                return;
+            }
+            self.miss(id);
+        } else if entry.ignored {
+            return;
+        }
+        match self.owner_of(entry.stat.file, entry.stat.kind) {
+            None if known.is_none() => self.new_item(folder, entry),
+            None => self.scans.strangers.push(Stranger { folder, entry }),
+            Some(owner) => {
+                if let Some(place) = self.trees.local(owner).map(|local| local.place.clone()) {
+                    self.look_at(&place);
+                }
+                self.scans.strangers.push(Stranger { folder, entry });
+            }
+        }
+    }
+
+    /// The item that this file was when it was last seen, on the disk or recently on it.
+    fn owner_of(&self, file: FileId, kind: Kind) -> Option<ItemId> {
+        let owner = self.trees.by_file(file)?;
+        let item = self.trees.get(owner);
+        let seen = match (&item.local, &item.synced) {
+            (Some(local), _) => local.stat.kind,
+            (None, Some(synced)) => synced.body.kind(),
+            (None, None) => return None,
+        };
+        (seen == kind).then_some(owner)
+    }
+
+    fn end_round(&mut self) {
+        if !self.scans.queue.is_empty() || !self.scans.running.is_empty() || self.scans.root_lost.is_some() {
+            return;
+        }
+        for pass in [Self::take_as_moved, Self::take_as_replaced, Self::take_as_new] {
+            let strangers = std::mem::take(&mut self.scans.strangers);
+            for stranger in strangers {
+                if let Some(stranger) = pass(self, stranger) {
+                    self.scans.strangers.push(stranger);
+                }
+            }
+        }
+        if !self.scans.queue.is_empty() {
+            return self.start_scans();
+        }
+        let missing = std::mem::take(&mut self.scans.missing);
+        if self.scans.next_look_ms.is_some() {
+            self.scans.first_done = true;
+        }
+        if !missing.is_empty() {
+            self.vanished(missing);
+        }
+    }
+
+    fn take_as_moved(&mut self, stranger: Stranger) -> Option<Stranger> {
+        let Stranger { folder, entry } = &stranger;
+        let moved = self.owner_of(entry.stat.file, entry.stat.kind).filter(|owner| {
+            let gone = self.trees.local(*owner).is_none();
+            (gone || self.scans.missing.contains(owner)) && !self.work.is_applying(*owner)
+        });
+        let Some(owner) = moved else { return Some(stranger) };
+        if !self.trees.folder_is_local(*folder) {
+            return None;
+        }
+        self.clear_place(*folder, &entry.name, owner);
+        let item = self.trees.get(owner);
+        let body =
+            known_body(&entry.stat, item.local.as_ref(), item.synced.as_ref().and_then(|s| Some((s.stat.as_ref()?, &s.body))));
+        let place = Place { parent: *folder, name: entry.name.clone() };
+        self.put_local(owner, Some(Local { place, stat: entry.stat.clone(), body }));
+        self.fresh.remove(&owner);
+        self.held.remove(&owner);
+        self.scans.missing.insert(owner);
+        self.unmiss(owner);
+        None
+    }
+
+    fn take_as_replaced(&mut self, stranger: Stranger) -> Option<Stranger> {
+        let Stranger { folder, entry } = &stranger;
+        let twin = self.trees.local_at(*folder, &entry.name).filter(|twin| {
+            let same_kind = self.trees.local(*twin).is_some_and(|local| local.stat.kind == entry.stat.kind);
+            self.scans.missing.contains(twin) && same_kind
+        });
+        let Some(twin) = twin else { return Some(stranger) };
+        self.unmiss(twin);
+        self.note_stat(twin, stranger.entry.stat);
+        None
+    }
+
+    fn take_as_new(&mut self, stranger: Stranger) -> Option<Stranger> {
+        if self.trees.folder_is_local(stranger.folder) {
+            let known = self.trees.local_at(stranger.folder, &stranger.entry.name);
+            if known.is_none_or(|id| self.scans.missing.contains(&id)) && !stranger.entry.ignored {
+                self.new_item(stranger.folder, stranger.entry);
+            }
+        }
+        None
+    }
+
+    /// Takes a missing item off a place that another one has now.
+    fn clear_place(&mut self, folder: Option<ItemId>, name: &Name, but: ItemId) {
+        if let Some(other) = self.trees.local_at(folder, name).filter(|&other| other != but) {
+            let mut gone = BTreeSet::from([other]);
+            gone.extend(self.trees.local_descendants(other).into_iter().filter(|id| *id != but));
+            self.scans.missing.extend(gone.iter().copied());
+            self.put_local(other, None);
+        }
+    }
+
+    fn new_item(&mut self, folder: Option<ItemId>, entry: Entry) {
+        let place = Place { parent: folder, name: entry.name };
+        let id = self.returning(&place, entry.stat.kind).unwrap_or_else(|| self.mint.item_id());
+        self.clear_place(folder, &place.name, id);
+        self.fresh.remove(&id);
+        self.held.remove(&id);
+        self.scans.missing.remove(&id);
+        let body = known_body(&entry.stat, None, None);
+        let is_folder = entry.stat.kind == Kind::Folder;
+        self.put_local(id, Some(Local { place, stat: entry.stat, body }));
+        if is_folder {
+            self.scans.want(Some(id), Extent::All);
+        }
+    }
+
+    /// The item that vanished from this very place and whose deletion is not told to the service yet.
+    fn returning(&self, place: &Place, kind: Kind) -> Option<ItemId> {
+        let id = self.trees.remote_at(place)?;
+        let item = self.trees.get(id);
+        let same = item.synced.as_ref().is_some_and(|synced| synced.place == *place && synced.body.kind() == kind);
+        (same && item.local.is_none() && !self.work.is_busy(id)).then_some(id)
+    }
+
+    /// A known item was looked at again.
+    pub(super) fn note_stat(&mut self, id: ItemId, stat: Stat) {
+        let item = self.trees.get(id);
+        let Some(local) = item.local.as_ref().filter(|local| local.stat != stat) else { return };
+        let body = known_body(&stat, Some(local), item.synced.as_ref().and_then(|s| Some((s.stat.as_ref()?, &s.body))));
+        let place = local.place.clone();
+        self.put_local(id, Some(Local { place, stat, body }));
+    }
+
+    /// These are on the disk no more.
+    fn vanished(&mut self, missing: BTreeSet<ItemId>) {
+        let mut synced = Vec::new();
+        for &id in missing.iter().rev() {
+            if self.trees.local(id).is_some() {
+                self.put_local(id, None);
+            }
+            if self.trees.get(id).synced.is_some() && self.trees.get(id).remote_live().is_some() {
+                synced.push(id);
+            }
+        }
+        for &id in &synced {
+            self.fresh.insert(id, self.now.ms + DELETE_GRACE_MS);
+        }
+        if self.guard.holds(synced.len(), self.trees.local_count(), self.now) {
+            let pending: Vec<ItemId> = self.fresh.keys().copied().collect();
+            self.held.extend(pending.iter().copied());
+            self.held.extend(synced);
+        }
+    }
+}
+
+/// What a file holds, as far as a look can tell: what it held when an equal look was taken.
+fn known_body(stat: &Stat, local: Option<&Local>, synced: Option<(&Stat, &Body)>) -> Option<Body> {
+    match stat.kind {
+        Kind::Folder => Some(Body::Folder),
+        Kind::Link => stat.target.clone().map(Body::Link),
+        Kind::File if stat.size == 0 => {
+            Some(Body::File(FileBody { size: 0, chunks: [].into(), adler32: ADLER_EMPTY, executable: stat.executable }))
+        }
+        Kind::File => {
+            let before = local.and_then(|local| Some((&local.stat, local.body.as_ref()?)));
+            let (_, body) = [before, synced].into_iter().flatten().find(|(seen, _)| stat.same_content(seen))?;
+            match body {
+                Body::File(file) => Some(Body::File(FileBody { executable: stat.executable, ..file.clone() })),
+                Body::Folder | Body::Link(_) => None,
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Who waits for whom. Only items that are parked are here: one that is looked at again has no place in it.
+
+use crate::reconcile::Wait;
+use crate::values::ItemId;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Longest chain of waiting items that is searched for a circle.
+const CHAIN_MAX: usize = 100_000;
+
+/// The waiting items of one workspace.
+#[derive(Clone, Debug, Default)]
+pub struct Waits {
+    parked: BTreeMap<ItemId, Wait>,
+    by_target: BTreeMap<ItemId, BTreeSet<ItemId>>,
+    wanted: BTreeSet<ItemId>,
+}
+
+/// The item that has to change before the waiting one can go on, if it is one item.
+const fn target(wait: Wait) -> Option<ItemId> {
+    match wait {
+        Wait::LocalFolder(id) | Wait::RemoteFolder(id) | Wait::LocalOccupant(id) | Wait::RemoteOccupant(id) | Wait::Mover(id) => {
+            Some(id)
+        }
+        Wait::LocalChildren | Wait::RemoteChildren | Wait::Grace | Wait::Held => None,
+    }
+}
+
+impl Waits {
+    /// Parks an item. Says whether its target is a folder that nobody wanted before.
+    pub fn park(&mut self, id: ItemId, wait: Wait) -> Option<ItemId> {
+        self.parked.insert(id, wait);
+        let target = target(wait)?;
+        self.by_target.entry(target).or_default().insert(id);
+        let wants = matches!(wait, Wait::LocalFolder(_) | Wait::RemoteFolder(_));
+        (wants && self.wanted.insert(target)).then_some(target)
+    }
+
+    /// Unparks an item; its target, if it waited for one.
+    pub fn cancel(&mut self, id: ItemId) -> Option<ItemId> {
+        target(self.parked.remove(&id)?)
+    }
+
+    /// Forgets that the waiter wanted the target; the last one to leave makes it unwanted.
+    pub fn release_want(&mut self, target: ItemId, waiter: ItemId) {
+        if let Some(waiters) = self.by_target.get_mut(&target) {
+            waiters.remove(&waiter);
+            if waiters.is_empty() {
+                self.by_target.remove(&target);
+                self.wanted.remove(&target);
+            }
+        }
+    }
+
+    /// Unparks all that waited for the item.
+    pub fn release(&mut self, target: ItemId) -> BTreeSet<ItemId> {
+        self.wanted.remove(&target);
+        let waiters = self.by_target.remove(&target).unwrap_or_default();
+        for waiter in &waiters {
+            self.parked.remove(waiter);
+        }
+        waiters
+    }
+
+    /// Folders that somebody waits for.
+    pub const fn wanted(&self) -> &BTreeSet<ItemId> {
+        &self.wanted
+    }
+
+    /// Every parked item.
+    pub fn all(&self) -> Vec<ItemId> {
+        self.parked.keys().copied().collect()
+    }
+
+    /// What the item waits for.
+    pub fn of(&self, id: ItemId) -> Option<Wait> {
+        self.parked.get(&id).copied()
+    }
+
+    /// If the item waits for itself in the end: the wait in that circle which can be broken by moving the occupant of a name aside.
+    pub fn breakable_circle(&self, id: ItemId) -> Option<Wait> {
+        let mut breakable = None;
+        let mut at = id;
+        for _ in 0..CHAIN_MAX {
+            let wait = self.of(at)?;
+            if matches!(wait, Wait::LocalOccupant(_) | Wait::RemoteOccupant(_)) {
+                breakable = breakable.or(Some(wait));
+            }
+            at = target(wait)?;
+            if at == id {
+                return breakable;
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,440 @@
+//! The planner: a pure, total function of three trees that says, for one item, what has to happen next, and why.
+//!
+//! An item has three independent registers: whether it exists, its place, its content (with executable bit and time). Each is merged
+//! by itself: a register that changed on one side is taken over by the other; one that changed on both is decided by a fixed rule.
+//! Always *pull, then push*: first the disk follows what is new on the service, then `synced` moves onto the service's version, then
+//! what is still different on the disk is committed as that version plus one. So a commit is never based on anything but the
+//! latest version, and running the plan on its own result gives nothing to do.
+//!
+//! The rules, in the order of their rank:
+//! 1. Content is never dropped: if both sides changed a file, the disk's bytes become a conflict copy, an item of its own.
+//! 2. An edit beats a deletion, whichever side made it. A folder that something new lives in is not deleted.
+//! 3. The service's place beats the disk's place if both moved; the service's name beats a local newcomer's.
+//! 4. Equal content is no conflict, nor are equal folders: the local newcomer becomes the service's item.
+
+use crate::commit::ItemCommit;
+use crate::engine::Synced;
+use crate::trees::{Item, Local, Trees};
+use crate::values::{Body, ItemId, Kind, ModifiedAt, Place, RemoteItem, Status, Version};
+use std::collections::BTreeSet;
+
+/// What a plan depends on beside the trees.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Folders that must exist on both sides because something that lives on needs them.
+    pub wanted: &'a BTreeSet<ItemId>,
+    /// Folders that precede this item in the commit being put together.
+    pub joining: &'a BTreeSet<ItemId>,
+    /// Deletions that the guard holds back.
+    pub held: &'a BTreeSet<ItemId>,
+    /// Deletions that wait a moment, because the file may turn up under another name.
+    pub fresh: &'a std::collections::BTreeMap<ItemId, u64>,
+}
+
+/// What has to happen, to which item, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Usually the item asked about; sometimes one that stands in its way.
+    pub item: ItemId,
+    /// What has to happen.
+    pub step: Step,
+    /// Why, in one clause for people.
+    pub reason: &'static str,
+}
+
+/// The next step for an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// All three trees agree.
+    Nothing,
+    /// The item is gone everywhere: forget it.
+    Forget,
+    /// Both sides are equal: note that they agree on the service's version.
+    Adopt,
+    /// Take the service's version as the base of what the disk has.
+    Rebase,
+    /// The local deletion is void: forget what was agreed, so that the item comes back.
+    Revive,
+    /// Read the file's bytes (and put them into the storage).
+    Read,
+    /// Commit.
+    Commit(ItemCommit),
+    /// Change the disk.
+    Disk(DiskStep),
+    /// The local newcomer is the service's item: give it the file.
+    Merge {
+        /// The service's item.
+        into: ItemId,
+    },
+    /// Something else comes first.
+    Wait(Wait),
+}
+
+/// A change of the disk, in terms of the trees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskStep {
+    /// Make what the service has, where the service has it.
+    Create,
+    /// Replace the content by the service's.
+    Replace,
+    /// Set time and executable bit.
+    SetMeta {
+        /// Modification time.
+        modified: ModifiedAt,
+        /// Executable bit.
+        executable: bool,
+    },
+    /// Move to the place that the service has.
+    Follow,
+    /// Give way: move to a conflict name in the same folder. The item keeps its identity.
+    GiveWay,
+    /// Keep the local content as an item of its own under a conflict name; the item itself comes back from the service.
+    ConflictCopy,
+    /// Move the file or link to the trash.
+    Trash,
+    /// Remove the empty folder.
+    RemoveFolder,
+}
+
+/// What an item waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// This folder has to exist on the disk.
+    LocalFolder(ItemId),
+    /// This folder has to exist on the service.
+    RemoteFolder(ItemId),
+    /// This item has to leave the place on the disk.
+    LocalOccupant(ItemId),
+    /// This item has to leave the place on the service.
+    RemoteOccupant(ItemId),
+    /// This item has to move first, or a folder would be inside itself.
+    Mover(ItemId),
+    /// The folder has to become empty on the disk.
+    LocalChildren,
+    /// The folder has to become empty on the service.
+    RemoteChildren,
+    /// The deletion may turn out to be a move.
+    Grace,
+    /// The guard holds the deletion.
+    Held,
+}
+
+/// What has to happen next for this item.
+pub fn reconcile(trees: &Trees, context: Context<'_>, id: ItemId) -> Decision {
+    let case = Case { trees, context, id, item: trees.get(id) };
+    match (&case.item.local, &case.item.synced) {
+        (None, None) => case.on_service_only(),
+        (None, Some(synced)) => case.gone_from_disk(synced),
+        (Some(local), None) => case.new_on_disk(local),
+        (Some(local), Some(synced)) => case.on_both(local, synced),
+    }
+}
+
+struct Case<'a> {
+    trees: &'a Trees,
+    context: Context<'a>,
+    id: ItemId,
+    item: &'a Item,
+}
+
+impl<'a> Case<'a> {
+    fn decide(&self, step: Step, reason: &'static str) -> Decision {
+        Decision { item: self.id, step, reason }
+    }
+
+    fn wait(&self, wait: Wait, reason: &'static str) -> Decision {
+        self.decide(Step::Wait(wait), reason)
+    }
+
+    /// Neither the disk nor the past knows it.
+    fn on_service_only(&self) -> Decision {
+        match self.item.remote_live() {
+            Some(remote) => self.pull_place(&remote.place, DiskStep::Create, "new on the service"),
+            None => self.decide(Step::Forget, "gone on both sides"),
+        }
+    }
+
+    /// It was synced and is no longer on the disk.
+    fn gone_from_disk(&self, synced: &Synced) -> Decision {
+        let Some(remote) = self.item.remote_live() else {
+            return self.decide(Step::Forget, "deleted on both sides");
+        };
+        let edited =
+            !remote.body.same_bytes(&synced.body) || (remote.body.kind() != Kind::Folder && remote.version != synced.version);
+        if edited {
+            return self.decide(Step::Revive, "deleted here, changed on the service: the change wins");
+        }
+        if self.context.wanted.contains(&self.id) {
+            return self.decide(Step::Revive, "deleted here, but something in it lives on");
+        }
+        if self.context.held.contains(&self.id) {
+            return self.wait(Wait::Held, "deleted here together with much else: held until approved");
+        }
+        if self.context.fresh.contains_key(&self.id) {
+            return self.wait(Wait::Grace, "deleted here a moment ago");
+        }
+        if self.trees.has_remote_children(self.id) {
+            return self.wait(Wait::RemoteChildren, "deleted here, what is in it goes first");
+        }
+        let commit = ItemCommit {
+            id: self.id,
+            version: remote.version.next(),
+            status: Status::Deleted,
+            place: remote.place.clone(),
+            body: remote.body.clone(),
+            modified: remote.modified,
+        };
+        self.decide(Step::Commit(commit), "deleted here")
+    }
+
+    /// It is on the disk and was never synced.
+    fn new_on_disk(&self, local: &Local) -> Decision {
+        let Some(body) = &local.body else {
+            return self.decide(Step::Read, "new here");
+        };
+        match &self.item.remote {
+            None => self.push(local, body, Version::FIRST, Status::New, "new here"),
+            Some(remote) if remote.deleted => {
+                self.push(local, body, remote.version.next(), Status::Changed, "deleted on the service, but it lives on here")
+            }
+            Some(remote) if remote.body.same_bytes(body) => self.pull_meta(local, None, remote),
+            Some(_) => self.conflict(local, "both sides have it, with different content"),
+        }
+    }
+
+    fn on_both(&self, local: &Local, synced: &Synced) -> Decision {
+        match &self.item.remote {
+            None => self.new_on_disk(local),
+            Some(remote) if remote.deleted => self.deleted_on_service(local, synced, remote),
+            Some(remote) if remote.version != synced.version => self.pull(local, synced, remote),
+            Some(remote) => self.push_changes(local, synced, remote),
+        }
+    }
+
+    fn deleted_on_service(&self, local: &Local, synced: &Synced, remote: &RemoteItem) -> Decision {
+        let Some(body) = &local.body else {
+            return self.decide(Step::Read, "deleted on the service; has it changed here?");
+        };
+        if local.stat.kind == Kind::Folder {
+            return if self.context.wanted.contains(&self.id) {
+                self.push(
+                    local,
+                    body,
+                    remote.version.next(),
+                    Status::Changed,
+                    "deleted on the service, but something in it lives on",
+                )
+            } else if self.trees.has_local_children(self.id) {
+                self.wait(Wait::LocalChildren, "deleted on the service, what is in it goes first")
+            } else {
+                self.decide(Step::Disk(DiskStep::RemoveFolder), "deleted on the service")
+            };
+        }
+        if local.place != synced.place || !body.same_bytes(&synced.body) {
+            return self.push(
+                local,
+                body,
+                remote.version.next(),
+                Status::Changed,
+                "deleted on the service, changed here: the change wins",
+            );
+        }
+        self.decide(Step::Disk(DiskStep::Trash), "deleted on the service")
+    }
+
+    /// The service has a newer version than the one agreed on.
+    fn pull(&self, local: &Local, synced: &Synced, remote: &RemoteItem) -> Decision {
+        if remote.place != synced.place && local.place != remote.place {
+            return self.pull_place(&remote.place, DiskStep::Follow, "moved on the service");
+        }
+        if remote.body.same_bytes(&synced.body) {
+            return self.pull_meta(local, Some(synced), remote);
+        }
+        match &local.body {
+            None => self.decide(Step::Read, "changed on the service; has it changed here too?"),
+            Some(body) if body.same_bytes(&remote.body) => self.pull_meta(local, Some(synced), remote),
+            Some(body) if body.same_bytes(&synced.body) => self.decide(Step::Disk(DiskStep::Replace), "changed on the service"),
+            Some(_) => self.conflict(local, "changed on both sides"),
+        }
+    }
+
+    /// The bytes need nothing from the service; do time and executable bit?
+    fn pull_meta(&self, local: &Local, synced: Option<&Synced>, remote: &RemoteItem) -> Decision {
+        let same_bytes = local.body.as_ref().is_some_and(|body| body.same_bytes(&remote.body));
+        if !same_bytes {
+            return self.decide(Step::Rebase, "changed here; the service's newer version has the old content");
+        }
+        let (Some(Body::File(here)), Body::File(there)) = (&local.body, &remote.body) else {
+            return self.decide(Step::Adopt, "equal on both sides");
+        };
+        let executable = match synced.map(|synced| &synced.body) {
+            Some(Body::File(before)) if before.executable == there.executable => here.executable,
+            Some(_) | None => there.executable,
+        };
+        let modified = match synced {
+            Some(synced) if synced.modified == remote.modified => local.stat.modified,
+            Some(_) | None => remote.modified,
+        };
+        if executable == here.executable && modified == local.stat.modified {
+            return self.decide(Step::Adopt, "equal on both sides");
+        }
+        self.decide(Step::Disk(DiskStep::SetMeta { modified, executable }), "time or mode changed on the service")
+    }
+
+    /// Both sides agree on the latest version; what is different on the disk is news.
+    fn push_changes(&self, local: &Local, synced: &Synced, remote: &RemoteItem) -> Decision {
+        let Some(body) = &local.body else {
+            return self.decide(Step::Read, "may have changed here");
+        };
+        let moved = local.place != synced.place;
+        let touched = local.stat.kind == Kind::File
+            && match &synced.stat {
+                Some(stat) => local.stat.modified != stat.modified,
+                None => local.stat.modified != synced.modified,
+            };
+        let changed = *body != synced.body || touched;
+        match (moved, changed) {
+            (false, false) => self.decide(Step::Nothing, "equal on both sides"),
+            (true, _) => self.push(local, body, remote.version.next(), Status::Renamed, "moved here"),
+            (false, true) => self.push(local, body, remote.version.next(), Status::Changed, "changed here"),
+        }
+    }
+
+    /// Commits what the disk has, once its folder, its name and the way up are clear on the service.
+    fn push(&self, local: &Local, body: &Body, version: Version, status: Status, reason: &'static str) -> Decision {
+        let place = &local.place;
+        if let Some(parent) = place.parent
+            && !self.trees.folder_is_remote(Some(parent))
+            && !self.context.joining.contains(&parent)
+        {
+            return self.wait(Wait::RemoteFolder(parent), reason);
+        }
+        if let Some(mover) = self.pending_mover(place.parent) {
+            return self.wait(Wait::Mover(mover), reason);
+        }
+        if let Some(other) = self.trees.remote_clash(place, self.id) {
+            return self.name_taken_on_service(place, other, reason);
+        }
+        let modified = if local.stat.kind == Kind::File { local.stat.modified } else { ModifiedAt(0) };
+        let commit = ItemCommit { id: self.id, version, status, place: place.clone(), body: body.clone(), modified };
+        self.decide(Step::Commit(commit), reason)
+    }
+
+    /// On the service the new folder is still inside this item: who in between has to move out first?
+    fn pending_mover(&self, parent: Option<ItemId>) -> Option<ItemId> {
+        let above = self.trees.remote_ancestors(parent);
+        if !above.contains(&self.id) {
+            return None;
+        }
+        let moves = |id: &ItemId| {
+            let item = self.trees.get(*id);
+            matches!((&item.local, &item.remote), (Some(local), Some(remote)) if local.place != remote.place)
+        };
+        above.into_iter().take_while(|&id| id != self.id).find(moves)
+    }
+
+    fn name_taken_on_service(&self, place: &Place, other: ItemId, reason: &'static str) -> Decision {
+        let here = self.trees.get(other).local.as_ref();
+        match here {
+            Some(here) if here.place.parent == place.parent && here.place.name.key() == place.name.key() => {
+                self.decide(Step::Disk(DiskStep::GiveWay), "its name differs only by case or Unicode form from a synced one")
+            }
+            _ => self.wait(Wait::RemoteOccupant(other), reason),
+        }
+    }
+
+    /// Makes or moves the item on the disk, once its folder, its name and the way up are clear there.
+    fn pull_place(&self, place: &Place, step: DiskStep, reason: &'static str) -> Decision {
+        if let Some(parent) = place.parent
+            && !self.trees.folder_is_local(Some(parent))
+        {
+            return self.wait(Wait::LocalFolder(parent), reason);
+        }
+        if step == DiskStep::Follow
+            && let Some(decision) = self.undo_cycle(place.parent, reason)
+        {
+            return decision;
+        }
+        match self.trees.local_clash(place, self.id) {
+            Some(other) => self.name_taken_on_disk(place, other, reason),
+            None => self.decide(Step::Disk(step), reason),
+        }
+    }
+
+    /// On the disk the new folder is inside this item: the local move that brought it there loses.
+    fn undo_cycle(&self, parent: Option<ItemId>, reason: &'static str) -> Option<Decision> {
+        let above = self.trees.local_ancestors(parent);
+        if !above.contains(&self.id) {
+            return None;
+        }
+        let moved = |id: &ItemId| {
+            let item = self.trees.get(*id);
+            matches!((&item.local, item.remote_live()), (Some(local), Some(remote)) if local.place != remote.place)
+        };
+        let culprit = above.into_iter().take_while(|&id| id != self.id).find(moved)?;
+        let case = Case { trees: self.trees, context: self.context, id: culprit, item: self.trees.get(culprit) };
+        let remote = case.item.remote_live()?;
+        let back = case.pull_place_unless_cyclic(&remote.place);
+        Some(back.unwrap_or_else(|| self.wait(Wait::Mover(culprit), reason)))
+    }
+
+    fn pull_place_unless_cyclic(&self, place: &Place) -> Option<Decision> {
+        let free = self.trees.folder_is_local(place.parent)
+            && !self.trees.local_ancestors(place.parent).contains(&self.id)
+            && self.trees.local_clash(place, self.id).is_none();
+        free.then(|| self.decide(Step::Disk(DiskStep::Follow), "moved here, but the folders would be inside each other"))
+    }
+
+    /// Another item is where the service wants this one.
+    fn name_taken_on_disk(&self, place: &Place, other: ItemId, reason: &'static str) -> Decision {
+        let occupant = self.trees.get(other);
+        let Some(local) = &occupant.local else {
+            return self.wait(Wait::LocalOccupant(other), reason);
+        };
+        let give_way =
+            Decision { item: other, step: Step::Disk(DiskStep::GiveWay), reason: "the service has another item of that name" };
+        match (&occupant.remote, &occupant.synced) {
+            (None, _) => self.newcomer(place, other, local, reason).unwrap_or(give_way),
+            (Some(remote), _) if remote.deleted && local.stat.kind == Kind::Folder => {
+                self.newcomer(place, other, local, reason).unwrap_or_else(|| match self.context.wanted.contains(&other) {
+                    true => give_way,
+                    false => self.wait(Wait::LocalOccupant(other), reason),
+                })
+            }
+            (Some(remote), Some(synced)) => {
+                let leaves = match remote.deleted {
+                    true => local.place == synced.place && local.body.as_ref().is_none_or(|body| body.same_bytes(&synced.body)),
+                    false => remote.version != synced.version && remote.place != synced.place,
+                };
+                if leaves { self.wait(Wait::LocalOccupant(other), reason) } else { give_way }
+            }
+            (Some(_), None) => give_way,
+        }
+    }
+
+    /// The occupant is unknown to the service (or a folder deleted there): is it the same thing as the service's item?
+    fn newcomer(&self, place: &Place, other: ItemId, local: &Local, reason: &'static str) -> Option<Decision> {
+        let remote = self.item.remote_live()?;
+        let comparable = self.item.local.is_none()
+            && local.stat.kind == remote.body.kind()
+            && local.place.name == place.name
+            && self.item.synced.is_none();
+        if !comparable {
+            return None;
+        }
+        match &local.body {
+            None => Some(self.wait(Wait::LocalOccupant(other), reason)),
+            Some(body) if body.same_bytes(&remote.body) => {
+                Some(Decision { item: other, step: Step::Merge { into: self.id }, reason: "the service has the same already" })
+            }
+            Some(_) => None,
+        }
+    }
+
+    fn conflict(&self, local: &Local, reason: &'static str) -> Decision {
+        match local.stat.kind {
+            Kind::Folder => self.decide(Step::Adopt, "equal on both sides"),
+            Kind::File | Kind::Link => self.decide(Step::Disk(DiskStep::ConflictCopy), reason),
+        }
+    }
+}
