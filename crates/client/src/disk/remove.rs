@@ -1,0 +1,93 @@
+//! Takes files, links and folders away: into the trash, never for good.
+
+use super::apply::{Batch, Folder, refused};
+use super::folder::open_folder;
+use super::look::{Look, as_expected, look};
+use super::trash::Why;
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, unlinkat};
+use rustix::io::Errno;
+use stacksync_core::engine::{Applied, ApplyError, Stat};
+use stacksync_core::values::{ItemPath, Kind, Name};
+use std::os::fd::OwnedFd;
+
+impl Batch<'_> {
+    /// Moves a file or link to the trash.
+    pub fn trash(&mut self, path: &ItemPath, expect: &Stat) -> Result<Applied, ApplyError> {
+        if expect.kind == Kind::Folder {
+            return Err(ApplyError::Failed(format!("{path} is a folder and is not moved to the trash as a file")));
+        }
+        let (folder, name) = self.parent(path)?;
+        self.take_away(&folder, &name, path, expect)?;
+        Ok(Applied::Absent)
+    }
+
+    /// Removes an empty folder; one that holds only ignored files goes to the trash with them.
+    pub fn remove_folder(&mut self, path: &ItemPath, expect: &Stat) -> Result<Applied, ApplyError> {
+        let failed = |errno| refused("remove", path, errno);
+        let (folder, name) = self.parent(path)?;
+        match look(&folder.handle, name.as_str()).map_err(failed)? {
+            Look::Here(seen) if expect.kind == Kind::Folder && as_expected(&seen.stat, expect) => {}
+            Look::Here(_) | Look::Absent | Look::Odd(_) => return Err(ApplyError::Changed),
+        }
+        match unlinkat(&folder.handle, name.as_str(), AtFlags::REMOVEDIR) {
+            Ok(()) => self.touch(&folder.handle),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {
+                self.only_ignored(path)?;
+                self.take_away_checked(&folder, &name, path, expect)?;
+            }
+            Err(errno) => return Err(failed(errno)),
+        }
+        self.forget_folders();
+        Ok(Applied::Absent)
+    }
+
+    fn take_away(&mut self, folder: &Folder, name: &Name, path: &ItemPath, expect: &Stat) -> Result<(), ApplyError> {
+        let aside = self.set_aside_expected(folder, name.as_str(), path, expect, Why::Deleted)?;
+        let kept = self.keep(&aside, path, Why::Deleted);
+        if kept.is_err() {
+            self.put_back(&aside, folder, name.as_str());
+        }
+        kept
+    }
+
+    /// For a folder: between the check and the rename a file may have been put into it. Then the folder comes back.
+    fn take_away_checked(&mut self, folder: &Folder, name: &Name, path: &ItemPath, expect: &Stat) -> Result<(), ApplyError> {
+        let before = self.scanned_names(path)?;
+        let aside = self.set_aside_expected(folder, name.as_str(), path, expect, Why::Deleted)?;
+        let after = names_in(&aside.folder, &aside.name);
+        let kept = if after.as_ref() == Ok(&before) { self.keep(&aside, path, Why::Deleted) } else { Err(ApplyError::Changed) };
+        if kept.is_err() {
+            self.put_back(&aside, folder, name.as_str());
+        }
+        kept
+    }
+
+    fn scanned_names(&self, path: &ItemPath) -> Result<Vec<Vec<u8>>, ApplyError> {
+        let handle = open_folder(&self.root, path).map_err(|_| ApplyError::Changed)?;
+        list_names(&handle).map_err(|errno| refused("list", path, errno))
+    }
+
+    /// `Ok` if everything in the folder is ignored; then so is what is below its folders.
+    fn only_ignored(&self, path: &ItemPath) -> Result<(), ApplyError> {
+        let listing = self.disk.scan(path, None).result.map_err(|_| ApplyError::Changed)?;
+        if let Some(odd) = listing.skipped.first() {
+            let text = format!("{path} stays: it holds {:?}, which cannot be synced ({})", odd.name, odd.reason);
+            return Err(ApplyError::Failed(text));
+        }
+        if listing.entries.iter().all(|entry| entry.ignored) { Ok(()) } else { Err(ApplyError::Changed) }
+    }
+}
+
+fn names_in(folder: &OwnedFd, name: &str) -> Result<Vec<Vec<u8>>, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    list_names(&openat(folder, name, flags, Mode::empty())?)
+}
+
+fn list_names(folder: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        names.push(entry?.file_name().to_bytes().to_vec());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
