@@ -6,10 +6,14 @@ mod address;
 mod connect;
 mod http;
 mod join;
+mod notices;
+mod service;
 mod tls;
 
 pub use address::{Address, AddressError, Fingerprint, JoinCode, JoinCodeError};
 pub use connect::{ConnectError, Connection, Connector};
 pub use http::HttpError;
 pub use join::{JoinError, Joined, join};
+pub use notices::{News, follow_user, follow_workspace};
+pub use service::{Service, WorkspaceInfo};
 pub use tls::TlsError;
