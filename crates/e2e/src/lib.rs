@@ -6,9 +6,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+pub mod bench_world;
 pub mod device;
 pub mod edit;
 pub mod http;
+pub mod measure;
 pub mod process;
 pub mod programs;
 pub mod proxy;

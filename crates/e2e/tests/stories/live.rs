@@ -149,7 +149,7 @@ fn a_paused_device_keeps_still_until_it_resumes() {
     write(&a.path("first"), "first");
     until_true("everyone has the first", || b.path("first").exists() && c.path("first").exists());
     a.must(&["pause"]);
-    until_true("a says that it pauses", || a.must(&["status"]).to_lowercase().contains("paused"));
+    until_true("a says that it pauses", || a.ask(&["status"]).to_lowercase().contains("paused"));
 
     write(&a.path("of a"), "waits");
     write(&b.path("of b"), "passes");

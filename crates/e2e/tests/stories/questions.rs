@@ -12,13 +12,13 @@ fn plan_why_log_and_status_answer() {
     let plan = a.json(&["plan"]).to_string();
     assert!(plan.contains("coming.txt"), "{plan}");
     assert!(!plan.contains("doc.txt"), "what is in sync is not in the plan: {plan}");
-    assert!(a.must(&["plan"]).contains("coming.txt"));
+    assert!(a.ask(&["plan"]).contains("coming.txt"));
     assert!(b.tree().files() == 1, "asking for a plan does nothing");
 
     let coming = a.path("coming.txt").display().to_string();
     let doc = a.path("doc.txt").display().to_string();
     for question in [vec!["why", &coming], vec!["why", &doc], vec!["log"], vec!["log", &doc], vec!["status"]] {
-        assert!(!a.must(&question).trim().is_empty(), "{question:?} says nothing");
+        assert!(!a.ask(&question).trim().is_empty(), "{question:?} says nothing");
         a.json(&question);
     }
     assert!(b.json(&["log"]).to_string().contains("doc.txt"));
