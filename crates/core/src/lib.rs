@@ -7,6 +7,7 @@
 
 pub mod commit;
 pub mod cut;
+pub mod decide;
 pub mod engine;
 pub mod reconcile;
 pub mod trees;

@@ -6,6 +6,7 @@
 //! transaction to the next.
 
 mod accounts;
+mod answer_codec;
 mod answers;
 mod batch;
 mod changes;
@@ -19,6 +20,9 @@ mod types;
 mod view;
 mod workspaces;
 mod writer;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::{DbError, OpenError, RedeemError};
 pub use outbox::Outbox;
@@ -84,7 +88,7 @@ impl Db {
         let counters = Arc::new(Counters::default());
         let (jobs, queue) = mpsc::channel(QUEUE_JOBS_MAX);
         let (notices, waiting) = mpsc::channel(NOTICES_WAITING_MAX);
-        let writer = Writer { connection, notices, counters: Arc::clone(&counters) };
+        let writer = Writer { connection, notices, counters: Arc::clone(&counters), trim: answers::Trim::default() };
         let thread = std::thread::Builder::new()
             .name("db-writer".into())
             .spawn(move || writer.run(queue))

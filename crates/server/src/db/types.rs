@@ -1,6 +1,7 @@
 //! What goes in and out of the metadata store: plain records, no behaviour.
 
 use stacksync_core::commit::{CommitAnswer, ItemCommit};
+pub use stacksync_core::decide::PlaceRule;
 use stacksync_core::values::{ChunkName, DeviceId, ItemId, Name, RemoteItem, Revision, Status, UserId, WorkspaceId};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -160,15 +161,6 @@ pub struct WorkspaceView {
     pub is_shared: bool,
     /// Whether its chunks are encrypted by the clients.
     pub is_encrypted: bool,
-}
-
-/// What a proposed place means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlaceRule {
-    /// It is where the item is from now on, whatever the status.
-    Full,
-    /// As the original: a `Changed` item stays where it is.
-    AsOriginal,
 }
 
 /// A commit as the service hands it to the store.

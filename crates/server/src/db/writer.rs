@@ -61,6 +61,7 @@ pub(super) struct Writer {
     pub connection: Connection,
     pub notices: mpsc::Sender<Notice>,
     pub counters: Arc<Counters>,
+    pub trim: super::answers::Trim,
 }
 
 impl Writer {
@@ -94,7 +95,7 @@ impl Writer {
     /// One transaction; on an error nothing of it is on the disk.
     fn transact(&mut self, jobs: &mut [Job]) -> Result<Vec<Notice>, DbError> {
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let mut batch = Batch::new(&transaction);
+        let mut batch = Batch::new(&transaction, &mut self.trim);
         for job in jobs {
             match job {
                 Job::Commit(job) => job.result = Some(batch.commit(&job.commit, &job.key)?),
