@@ -42,7 +42,7 @@ fn ignored_files_stay_on_their_device() {
 #[test]
 fn temporary_files_of_editors_are_never_synced() {
     let (_world, [a, b]) = World::with_devices();
-    for path in [".doc.txt.swp", "doc.txt~", ".~lock.doc.odt#", ".~stacksync-1.tmp", "doc.txt"] {
+    for path in [".doc.txt.swp", ".~lock.doc.odt#", "~$report.docx", ".~stacksync-1.tmp", "doc.txt"] {
         write(&a.path(path), path);
     }
     a.sync_once();
