@@ -3,7 +3,8 @@
 use super::args::Join;
 use super::exit::{Exit, Failure};
 use super::out::Out;
-use crate::home::{Config, Home, RootIdentity};
+use crate::disk::RootIdentity;
+use crate::home::{Config, Home};
 use crate::session::{self, Address, Connector, JoinCode};
 use serde::Serialize;
 use std::fs;
@@ -25,7 +26,8 @@ pub fn join(home: &Home, join: &Join, out: Out) -> Result<Exit, Failure> {
     check_privacy(&address, &code, join.allow_plain_http)?;
     home.prepare()?;
     let root = open_root(home, &join.dir)?;
-    let root_identity = RootIdentity::of(&root).map_err(|error| unusable(&root, &error))?;
+    let root_identity =
+        RootIdentity::of(&root).map_err(|text| Failure::new(Exit::Other, text, "Choose a folder that you may write to."))?;
     let device_name = join.name.clone().unwrap_or_else(computer_name);
     let connector = Connector::new(address.clone(), code.fingerprint)?;
     let joined = super::runtime()?.block_on(session::join(&connector, &code, &device_name))?;

@@ -1,11 +1,9 @@
 //! `config.json`: who this device is, which service it speaks to and which folder it keeps. Never a secret.
 
 use super::HomeError;
+use crate::disk::RootIdentity;
 use serde::{Deserialize, Serialize};
-use stacksync_core::engine::FileId;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 use uuid::Uuid;
 
 const FORMAT: u32 = 1;
@@ -35,42 +33,6 @@ pub struct Config {
     pub root: PathBuf,
     /// Which folder that was when the device joined.
     pub root_identity: RootIdentity,
-}
-
-/// Tells a folder from another one (an empty mount point, a new folder) at the same path.
-///
-/// The number of the file system is left out: it changes when a disk is plugged in elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RootIdentity {
-    /// Inode number.
-    pub inode: u64,
-    /// Birth time in nanoseconds since 1970; 0 where unknown.
-    pub born_ns: i64,
-}
-
-impl RootIdentity {
-    /// The identity of the folder at this path.
-    ///
-    /// # Errors
-    /// When there is none, or it cannot be looked at.
-    pub fn of(folder: &Path) -> std::io::Result<Self> {
-        let metadata = std::fs::metadata(folder)?;
-        let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
-        let born_ns = born.and_then(|born| i64::try_from(born.as_nanos()).ok()).unwrap_or(0);
-        Ok(Self { inode: metadata.ino(), born_ns })
-    }
-}
-
-impl From<FileId> for RootIdentity {
-    fn from(file: FileId) -> Self {
-        Self { inode: file.inode, born_ns: file.born_ns }
-    }
-}
-
-impl From<RootIdentity> for FileId {
-    fn from(root: RootIdentity) -> Self {
-        Self { inode: root.inode, born_ns: root.born_ns }
-    }
 }
 
 impl Config {
@@ -109,7 +71,7 @@ impl Config {
             device_id: Uuid::from_u128(2),
             device_name: "laptop".into(),
             root: root.to_owned(),
-            root_identity: RootIdentity { inode: 3, born_ns: 4 },
+            root_identity: RootIdentity { device: 5, inode: 3, born_ns: 4 },
         }
     }
 }

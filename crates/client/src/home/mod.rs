@@ -6,7 +6,7 @@ mod config;
 mod lock;
 mod token;
 
-pub use config::{Config, RootIdentity};
+pub use config::Config;
 pub use lock::HomeLock;
 pub use token::Token;
 

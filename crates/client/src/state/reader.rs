@@ -25,6 +25,10 @@ pub struct WorkspaceEntry {
     pub name: String,
     /// Whether it is the user's default workspace, which is the root folder itself.
     pub is_default: bool,
+    /// Name of its folder in the root folder; empty for the default workspace.
+    pub folder: String,
+    /// Which folder that was when it was made, as JSON; empty for the default workspace.
+    pub identity: String,
     /// How far it was followed.
     pub cursor: Cursor,
     /// What the running process said last, as JSON; empty if it never did.
@@ -134,15 +138,18 @@ pub(super) fn set_flag(connection: &Connection, flag: Flag, value: Option<i64>) 
 }
 
 pub(super) fn workspaces(connection: &Connection) -> rusqlite::Result<Vec<WorkspaceEntry>> {
-    let sql = "SELECT id, name, is_default, epoch, revision, status FROM workspace ORDER BY is_default DESC, name, key";
+    let sql = "SELECT id, name, is_default, folder, identity, epoch, revision, status FROM workspace
+               ORDER BY is_default DESC, name, key";
     let mut statement = connection.prepare(sql)?;
     let entries = statement.query_map([], |row| {
         Ok(WorkspaceEntry {
             id: WorkspaceId(Uuid::from_bytes(row.get(0)?)),
             name: row.get(1)?,
             is_default: row.get(2)?,
-            cursor: Cursor { epoch: u128::from_be_bytes(row.get(3)?), revision: Revision(row.get::<_, i64>(4)? as u64) },
-            status: row.get(5)?,
+            folder: row.get(3)?,
+            identity: row.get(4)?,
+            cursor: Cursor { epoch: u128::from_be_bytes(row.get(5)?), revision: Revision(row.get::<_, i64>(6)? as u64) },
+            status: row.get(7)?,
         })
     })?;
     entries.collect()

@@ -18,6 +18,8 @@ const TABLES: &str = "
         id         BLOB NOT NULL UNIQUE,
         name       TEXT NOT NULL,
         is_default INTEGER NOT NULL,
+        folder     TEXT NOT NULL,
+        identity   TEXT NOT NULL,
         epoch      BLOB NOT NULL,
         revision   INTEGER NOT NULL,
         status     TEXT NOT NULL

@@ -13,6 +13,18 @@ use uuid::Uuid;
 
 const WORKSPACE: WorkspaceId = WorkspaceId(Uuid::from_u128(7));
 
+fn entry() -> WorkspaceEntry {
+    WorkspaceEntry {
+        id: WORKSPACE,
+        name: "default".into(),
+        is_default: true,
+        folder: String::new(),
+        identity: String::new(),
+        cursor: Cursor::default(),
+        status: String::new(),
+    }
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().build().unwrap()
 }
@@ -20,7 +32,7 @@ fn runtime() -> tokio::runtime::Runtime {
 fn write(file: &Path, deltas: Vec<StateDelta>) {
     let state = StateWriter::open(file).unwrap().writer;
     runtime().block_on(async {
-        state.workspace(WORKSPACE, "default", true).await;
+        state.workspace(entry()).await;
         for delta in deltas {
             state.remember(WORKSPACE, delta).await;
         }
@@ -124,7 +136,7 @@ fn flags_log_and_status_pass_between_processes() {
     let state = StateWriter::open(&file).unwrap().writer;
     let reader = StateReader::open(&file).unwrap().unwrap();
     runtime().block_on(async {
-        state.workspace(WORKSPACE, "default", true).await;
+        state.workspace(entry()).await;
         for path in ["a", "a/b", "ab"] {
             let path = ItemPath::parse(path).unwrap();
             state.log(WORKSPACE, 5, LogEntry { path, verb: "uploaded", detail: String::new() }).await;
@@ -151,7 +163,7 @@ fn a_forgotten_workspace_is_gone() {
     let file = dir.path().join("state.db");
     write(&file, Vec::new());
     let OpenState { writer: state, workspaces: everything, .. } = StateWriter::open(&file).unwrap();
-    assert_eq!(everything.len(), 1);
+    assert_eq!(everything.iter().map(|(entry, _)| entry.clone()).collect::<Vec<_>>(), [entry()]);
     runtime().block_on(state.forget(WORKSPACE));
     state.close();
     let OpenState { writer: state, workspaces: everything, .. } = StateWriter::open(&file).unwrap();

@@ -22,7 +22,7 @@ enum Write {
     Delta(WorkspaceId, StateDelta),
     Log(WorkspaceId, i64, LogEntry),
     Status(WorkspaceId, String),
-    Workspace(WorkspaceId, String, bool),
+    Workspace(WorkspaceEntry),
     Forget(WorkspaceId),
     Flag(Flag, Option<i64>),
     Flush(oneshot::Sender<()>),
@@ -94,9 +94,9 @@ impl StateWriter {
         self.trouble.clone()
     }
 
-    /// Makes sure that the workspace is known under this name. Must come before anything else about it.
-    pub async fn workspace(&self, id: WorkspaceId, name: &str, is_default: bool) {
-        self.put(Write::Workspace(id, name.to_owned(), is_default)).await;
+    /// Makes sure that the workspace is known under this name. Must come before anything else about it. Cursor and status stay.
+    pub async fn workspace(&self, entry: WorkspaceEntry) {
+        self.put(Write::Workspace(entry)).await;
     }
 
     /// Forgets the workspace and all its items.
@@ -191,7 +191,7 @@ fn write_group(connection: &mut Connection, group: &[Write]) -> rusqlite::Result
                 let mut update = transaction.prepare_cached("UPDATE workspace SET status = ?2 WHERE id = ?1")?;
                 update.execute(params![id.0.as_bytes(), json])?;
             }
-            Write::Workspace(id, name, is_default) => write_workspace(&transaction, *id, name, *is_default)?,
+            Write::Workspace(entry) => write_workspace(&transaction, entry)?,
             Write::Forget(id) => forget(&transaction, *id)?,
             Write::Flag(flag, value) => reader::set_flag(&transaction, *flag, *value)?,
             Write::Flush(_) => {}
@@ -234,11 +234,12 @@ fn write_log(transaction: &Transaction<'_>, id: WorkspaceId, at_ns: i64, entry: 
     Ok(())
 }
 
-fn write_workspace(transaction: &Transaction<'_>, id: WorkspaceId, name: &str, is_default: bool) -> rusqlite::Result<()> {
+fn write_workspace(transaction: &Transaction<'_>, entry: &WorkspaceEntry) -> rusqlite::Result<()> {
     transaction.execute(
-        "INSERT INTO workspace (id, name, is_default, epoch, revision, status) VALUES (?1, ?2, ?3, ?4, 0, '')
-         ON CONFLICT (id) DO UPDATE SET name = excluded.name, is_default = excluded.is_default",
-        params![id.0.as_bytes(), name, is_default, [0u8; 16]],
+        "INSERT INTO workspace (id, name, is_default, folder, identity, epoch, revision, status) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, '')
+         ON CONFLICT (id) DO UPDATE SET name = excluded.name, is_default = excluded.is_default,
+             folder = excluded.folder, identity = excluded.identity",
+        params![entry.id.0.as_bytes(), entry.name, entry.is_default, entry.folder, entry.identity, [0u8; 16]],
     )?;
     Ok(())
 }
