@@ -9,3 +9,4 @@ pub mod disk;
 pub mod home;
 pub mod session;
 pub mod state;
+pub mod transfer;

@@ -1,0 +1,218 @@
+//! Gets packed chunks: small ones of many files in one request, others one by one. Says nothing about whether they are good.
+
+use super::super::Tickets;
+use super::super::gather::{Arrival, Arrivals, GROUPS_MAX, QUEUE_MEMBERS_MAX, gather};
+use super::super::http::Care;
+use super::super::retry::{Failure, Tries};
+use super::super::shared::{Shared, place};
+use bytes::Bytes;
+use stacksync_chunks::batch::{BatchError, Decoder};
+use stacksync_chunks::pack::PACKED_BYTES_MAX;
+use stacksync_core::values::{ChunkName, ChunkRef};
+use stacksync_protocol::chunk_service::Ticket;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+/// What came.
+#[derive(Debug)]
+pub(super) enum Got {
+    /// A packed chunk, and its part of the room for chunk bytes if it has one.
+    Packed(Bytes, Option<Arc<OwnedSemaphorePermit>>),
+    /// The storage does not have it.
+    Missing,
+}
+
+/// Gets chunks of one workspace. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Getter {
+    asker: Arc<Asker>,
+    queue: mpsc::Sender<Waiting>,
+    arrivals: Arrivals,
+}
+
+struct Asker {
+    shared: Arc<Shared>,
+    tickets: Arc<dyn Tickets>,
+    /// The last batch address: good for many requests, until the storage does not accept it any more.
+    batch: Mutex<Option<Ticket>>,
+}
+
+/// Somebody who waits for a small chunk.
+struct Waiting {
+    chunk: ChunkRef,
+    got: oneshot::Sender<Result<Got, Failure>>,
+    room: OwnedSemaphorePermit,
+}
+
+impl Getter {
+    pub(super) fn new(shared: Arc<Shared>, tickets: Arc<dyn Tickets>) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE_MEMBERS_MAX);
+        let arrivals = Arrivals::default();
+        let asker = Arc::new(Asker { shared, tickets, batch: Mutex::default() });
+        tokio::spawn(get_groups(asker.clone(), waiting, arrivals.clone()));
+        Self { asker, queue, arrivals }
+    }
+
+    /// Announces that a small chunk may be asked for.
+    pub(super) fn announce(&self) -> Arrival {
+        self.arrivals.announce()
+    }
+
+    /// A small chunk, together with others that are asked for at the time.
+    pub(super) async fn get_small(&self, chunk: ChunkRef) -> Result<Got, Failure> {
+        let over = || Failure::NotNow("downloads are over".to_owned());
+        let room = self.asker.shared.room(chunk.len as usize).await?;
+        let (got, answer) = oneshot::channel();
+        self.queue.send(Waiting { chunk, got, room }).await.map_err(|_| over())?;
+        answer.await.map_err(|_| over())?
+    }
+
+    /// Tickets for these chunks alone, in order; `None` where the service gave none.
+    pub(super) async fn tickets(&self, names: Vec<ChunkName>) -> Result<Vec<Option<Ticket>>, Failure> {
+        self.asker.single_tickets(names).await
+    }
+
+    /// A chunk by itself, with this ticket if it is accepted.
+    pub(super) async fn get_one(&self, chunk: ChunkRef, ticket: Option<Ticket>) -> Result<Got, Failure> {
+        self.asker.get_one(chunk, ticket, Care::Usual).await
+    }
+
+    /// A chunk that came damaged before: the storage shall look at it itself.
+    pub(super) async fn get_checked(&self, chunk: ChunkRef) -> Result<Got, Failure> {
+        self.asker.get_one(chunk, None, Care::Check).await
+    }
+}
+
+/// Gets group after group, a few at once, until all who could ask are gone.
+async fn get_groups(asker: Arc<Asker>, mut waiting: mpsc::Receiver<Waiting>, arrivals: Arrivals) {
+    let groups = Arc::new(Semaphore::new(GROUPS_MAX));
+    while let Ok(place) = place(&groups).await {
+        let Some(group) = gather(&mut waiting, &arrivals, |waiting| waiting.chunk.len as usize).await else { return };
+        let asker = asker.clone();
+        tokio::spawn(async move {
+            asker.get_group(group).await;
+            drop(place);
+        });
+    }
+}
+
+impl Asker {
+    async fn single_tickets(&self, names: Vec<ChunkName>) -> Result<Vec<Option<Ticket>>, Failure> {
+        let mut ordered = vec![None; names.len()];
+        for ticket in self.tickets.get(names, Vec::new()).await?.tickets {
+            if let Some(place) = ticket.chunk.and_then(|index| ordered.get_mut(index as usize)) {
+                *place = Some(ticket);
+            }
+        }
+        Ok(ordered)
+    }
+
+    async fn get_one(&self, chunk: ChunkRef, mut ticket: Option<Ticket>, care: Care) -> Result<Got, Failure> {
+        let mut tries = Tries::new(self.shared.limits.retry_delay);
+        loop {
+            let tried = match ticket.take() {
+                Some(ticket) => self.get_with(&ticket, care).await,
+                None => match self.single_tickets(vec![chunk.name]).await?.pop().flatten() {
+                    Some(ticket) => self.get_with(&ticket, care).await,
+                    None => Err(Failure::NotNow("the service gave no ticket for a chunk".to_owned())),
+                },
+            };
+            match tried {
+                Ok(packed) => return Ok(Got::Packed(packed, None)),
+                Err(Failure::Missing) => return Ok(Got::Missing),
+                Err(failure) => tries.failed(failure).await?,
+            }
+        }
+    }
+
+    async fn get_with(&self, ticket: &Ticket, care: Care) -> Result<Bytes, Failure> {
+        self.shared.http.send(ticket, Bytes::new(), care).await?.whole(PACKED_BYTES_MAX).await
+    }
+
+    /// Returns when everybody was told.
+    async fn get_group(&self, members: Vec<Waiting>) {
+        let mut group: HashMap<ChunkName, Vec<Waiting>> = HashMap::new();
+        for member in members {
+            group.entry(member.chunk.name).or_default().push(member);
+        }
+        let mut tries = Tries::new(self.shared.limits.retry_delay);
+        loop {
+            let failure = match self.get_batch(&mut group).await {
+                Ok(()) if group.is_empty() => return,
+                Ok(()) => Failure::NotNow("the storage left chunks out of its answer".to_owned()),
+                Err(failure) => failure,
+            };
+            if let Err(failure) = tries.failed(failure).await {
+                for member in group.into_values().flatten() {
+                    let _ = member.got.send(Err(failure.clone()));
+                }
+                return;
+            }
+        }
+    }
+
+    /// Whoever is answered leaves the group.
+    async fn get_batch(&self, group: &mut HashMap<ChunkName, Vec<Waiting>>) -> Result<(), Failure> {
+        let names: Vec<ChunkName> = group.keys().copied().collect();
+        let Some(ticket) = self.batch_ticket(&names).await? else {
+            return self.get_each(group).await;
+        };
+        let body: Vec<u8> = names.iter().flat_map(|name| *name.as_bytes()).collect();
+        let mut answer = match self.shared.http.send(&ticket, body.into(), Care::Usual).await {
+            Err(Failure::Ticket) => {
+                *self.batch.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                return Err(Failure::Ticket);
+            }
+            // Not even the address is there.
+            Err(Failure::Missing) => return Err(Failure::Refused("the storage has no such container".to_owned())),
+            answer => answer?,
+        };
+        let mut decoder = Decoder::new();
+        while let Some(bytes) = answer.next().await? {
+            decoder.push(&bytes);
+            while let Some((name, packed)) = decoder.next_record().map_err(garbled)? {
+                tell(group.remove(&name).unwrap_or_default(), packed);
+            }
+        }
+        decoder.finish().map_err(garbled)
+    }
+
+    async fn batch_ticket(&self, names: &[ChunkName]) -> Result<Option<Ticket>, Failure> {
+        let known = self.batch.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let fresh = self.tickets.get(names.to_vec(), (0..names.len() as u32).collect()).await?.batch;
+        self.batch.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&fresh);
+        Ok(fresh)
+    }
+
+    /// For a storage that gives no batches.
+    async fn get_each(&self, group: &mut HashMap<ChunkName, Vec<Waiting>>) -> Result<(), Failure> {
+        let chunks: Vec<ChunkRef> = group.values().filter_map(|members| members.first()).map(|member| member.chunk).collect();
+        let tickets = self.single_tickets(chunks.iter().map(|chunk| chunk.name).collect()).await?;
+        for (chunk, ticket) in chunks.into_iter().zip(tickets) {
+            let got = self.get_one(chunk, ticket, Care::Usual).await?;
+            let packed = match got {
+                Got::Packed(packed, _) => packed,
+                Got::Missing => Bytes::new(),
+            };
+            tell(group.remove(&chunk.name).unwrap_or_default(), packed);
+        }
+        Ok(())
+    }
+}
+
+/// Empty bytes: the storage does not have the chunk.
+fn tell(members: Vec<Waiting>, packed: Bytes) {
+    for Waiting { got, room, .. } in members {
+        let answer = if packed.is_empty() { Got::Missing } else { Got::Packed(packed.clone(), Some(Arc::new(room))) };
+        // Whoever has gone away does not want it.
+        let _ = got.send(Ok(answer));
+    }
+}
+
+fn garbled(error: BatchError) -> Failure {
+    Failure::NotNow(format!("the storage's answer is garbled: {error}"))
+}

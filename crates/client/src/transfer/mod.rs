@@ -1,0 +1,38 @@
+//! The client's data plane: files into chunks in the storage, and back (steps 5, 6, 14 and 15 of the path of a commit).
+//!
+//! It moves bytes and nothing else: it never looks for files, never names or renames one, and never decides what is moved. What it
+//! reports as uploaded is durable in the storage; what it writes was verified against the chunk's name first.
+//!
+//! One [`Transfer`] per process holds what is limited for the whole process: chunk bytes in memory, connections, threads that read, pack and
+//! write. [`Uploader`] and [`Downloader`] each serve one workspace; many calls of each run at once, and small files travel together.
+
+mod body;
+mod download;
+mod gather;
+mod http;
+mod retry;
+mod shared;
+mod upload;
+
+pub use download::{Downloader, Source};
+pub use shared::{Meter, Transfer, TransferLimits};
+pub use upload::Uploader;
+
+use futures_util::future::BoxFuture;
+use stacksync_core::engine::CallError;
+use stacksync_core::values::ChunkName;
+use stacksync_protocol::chunk_service::{GetTickets, PutTickets};
+
+/// Asks the service for tickets to move chunks of one workspace. `batched` are indices in `chunks` that need no ticket of their own.
+///
+/// At most [`stacksync_protocol::chunk_service::TICKET_CHUNKS_MAX`] chunks a call.
+pub trait Tickets: Send + Sync {
+    /// Which of these does the storage lack, and where do they go?
+    fn put(&self, chunks: Vec<ChunkName>, batched: Vec<u32>) -> BoxFuture<'_, Result<PutTickets, CallError>>;
+
+    /// Where to get these?
+    fn get(&self, chunks: Vec<ChunkName>, batched: Vec<u32>) -> BoxFuture<'_, Result<GetTickets, CallError>>;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! The data plane against a storage that misbehaves.

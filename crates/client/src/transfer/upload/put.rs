@@ -1,0 +1,195 @@
+//! Puts one group of chunks: asks which the storage lacks, sends those, and asks again for what went wrong.
+
+use super::super::Tickets;
+use super::super::http::{Care, Http};
+use super::super::retry::{Failure, Tries};
+use super::super::shared::{Shared, work};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use stacksync_chunks::{batch, pack};
+use stacksync_core::values::{ChunkName, ChunkRef};
+use stacksync_protocol::chunk_service::{BATCH_CHUNK_BYTES_MAX, PutTickets, Ticket};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+/// A chunk of a file that waits to be stored.
+pub(super) struct Waiting {
+    pub(super) chunk: ChunkRef,
+    pub(super) plain: Bytes,
+    pub(super) stored: mpsc::UnboundedSender<Result<(), Failure>>,
+    /// Its part of the room for chunk bytes.
+    pub(super) room: OwnedSemaphorePermit,
+}
+
+/// A chunk and all who wait for it.
+struct Piece {
+    chunk: ChunkRef,
+    plain: Bytes,
+    waiting: Vec<(mpsc::UnboundedSender<Result<(), Failure>>, OwnedSemaphorePermit)>,
+}
+
+/// Chunks that are asked for together, each name once.
+pub(super) struct Group {
+    shared: Arc<Shared>,
+    tickets: Arc<dyn Tickets>,
+    pieces: Vec<Piece>,
+}
+
+impl Piece {
+    fn is_small(&self) -> bool {
+        self.plain.len() <= BATCH_CHUNK_BYTES_MAX
+    }
+
+    /// Tells everybody, and gives the room back.
+    fn done(self, outcome: &Result<(), Failure>) {
+        for (stored, _room) in self.waiting {
+            // Whoever has gone away does not want to know.
+            let _ = stored.send(outcome.clone());
+        }
+    }
+}
+
+impl Group {
+    pub(super) fn new(shared: Arc<Shared>, tickets: Arc<dyn Tickets>, members: Vec<Waiting>) -> Self {
+        let mut pieces: Vec<Piece> = Vec::with_capacity(members.len());
+        let mut places = HashMap::new();
+        for Waiting { chunk, plain, stored, room } in members {
+            let place = *places.entry(chunk.name).or_insert(pieces.len());
+            match pieces.get_mut(place) {
+                Some(piece) => piece.waiting.push((stored, room)),
+                None => pieces.push(Piece { chunk, plain, waiting: vec![(stored, room)] }),
+            }
+        }
+        Self { shared, tickets, pieces }
+    }
+
+    /// Returns when everybody was told.
+    pub(super) async fn put(mut self) {
+        let mut tries = Tries::new(self.shared.limits.retry_delay);
+        loop {
+            let failure = match self.put_once().await {
+                Ok(()) => return,
+                Err(failure) => failure,
+            };
+            if let Err(failure) = tries.failed(failure).await {
+                let outcome = Err(failure);
+                return self.pieces.into_iter().for_each(|piece| piece.done(&outcome));
+            }
+        }
+    }
+
+    /// What is stored leaves the group. Answers one of the failures, if pieces are left.
+    async fn put_once(&mut self) -> Result<(), Failure> {
+        let answer = self.ask(true).await?;
+        let answer = match answer.batch {
+            None if answer.missing.iter().any(|&index| self.pieces[index as usize].is_small()) => self.ask(false).await?,
+            _ => answer,
+        };
+        self.keep_missing(&answer.missing);
+        let singles = answer.tickets.iter().filter_map(|ticket| ticket.chunk.map(|index| (index, ticket)));
+        let mut singles: HashMap<u32, &Ticket> = singles.collect();
+        let (mut small, mut large) = (Vec::new(), Vec::new());
+        for (piece, asked_as) in self.pieces.drain(..).zip(&answer.missing) {
+            match singles.remove(asked_as) {
+                Some(ticket) => large.push((piece, ticket)),
+                None => small.push(piece),
+            }
+        }
+        let batch = put_batch(&self.shared, answer.batch.as_ref(), small);
+        let singles = join_all(large.into_iter().map(|(piece, ticket)| put_single(&self.shared, ticket, piece)));
+        let (batch, singles) = tokio::join!(batch, singles);
+        let mut failed = None;
+        for (left, failure) in singles.into_iter().chain([batch]).filter_map(Result::err) {
+            self.pieces.extend(left);
+            failed = Some(failure);
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Which are missing; indices are checked. With batches small pieces get no tickets of their own.
+    async fn ask(&self, batches: bool) -> Result<PutTickets, Failure> {
+        let names: Vec<ChunkName> = self.pieces.iter().map(|piece| piece.chunk.name).collect();
+        let count = names.len() as u32;
+        let is_batched = |index: &u32| batches && self.pieces[*index as usize].is_small();
+        let mut answer = self.tickets.put(names, (0..count).filter(is_batched).collect()).await?;
+        answer.missing.sort_unstable();
+        answer.missing.dedup();
+        if answer.missing.last().is_some_and(|&last| last >= count) {
+            return Err(Failure::NotNow("the service speaks of chunks that nobody asked for".to_owned()));
+        }
+        Ok(answer)
+    }
+
+    /// The storage has the others. `missing` is sorted.
+    fn keep_missing(&mut self, missing: &[u32]) {
+        let mut missing = missing.iter().peekable();
+        for (index, piece) in std::mem::take(&mut self.pieces).into_iter().enumerate() {
+            if missing.next_if(|&&missing| missing as usize == index).is_some() {
+                self.pieces.push(piece);
+            } else {
+                piece.done(&Ok(()));
+            }
+        }
+    }
+}
+
+type Left = (Vec<Piece>, Failure);
+
+async fn put_single(shared: &Shared, ticket: &Ticket, piece: Piece) -> Result<(), Left> {
+    let plain = piece.plain.clone();
+    let sent = match work(&shared.packers, move || pack::pack(&plain).map_err(unpackable)).await.flatten() {
+        Ok(packed) => send(&shared.http, ticket, packed).await,
+        Err(failure) => Err(failure),
+    };
+    match sent {
+        Ok(()) => {
+            piece.done(&Ok(()));
+            Ok(())
+        }
+        Err(failure) => Err((vec![piece], failure)),
+    }
+}
+
+async fn put_batch(shared: &Shared, ticket: Option<&Ticket>, pieces: Vec<Piece>) -> Result<(), Left> {
+    if pieces.is_empty() {
+        return Ok(());
+    }
+    let Some(ticket) = ticket else {
+        return Err((pieces, Failure::NotNow("the service gave no address for chunks that it lacks".to_owned())));
+    };
+    let plains = pieces.iter().map(|piece| (piece.chunk.name, piece.plain.clone())).collect();
+    let sent = match work(&shared.packers, move || pack_all(plains)).await.flatten() {
+        Ok(body) => send(&shared.http, ticket, body).await,
+        Err(failure) => Err(failure),
+    };
+    match sent {
+        Ok(()) => {
+            pieces.into_iter().for_each(|piece| piece.done(&Ok(())));
+            Ok(())
+        }
+        Err(failure) => Err((pieces, failure)),
+    }
+}
+
+fn pack_all(plains: Vec<(ChunkName, Bytes)>) -> Result<Bytes, Failure> {
+    let mut body =
+        Vec::with_capacity(plains.iter().map(|(_, plain)| batch::RECORD_HEADER_BYTES + pack::HEADER_BYTES + plain.len()).sum());
+    for (name, plain) in plains {
+        batch::append(&mut body, &name, &pack::pack(&plain).map_err(unpackable)?);
+    }
+    Ok(body.into())
+}
+
+async fn send(http: &Http, ticket: &Ticket, body: Bytes) -> Result<(), Failure> {
+    // Read to its end, however short, so that the connection can be used again.
+    http.send(ticket, body, Care::Usual).await?.whole(ANSWER_BYTES_MAX).await.map(drop)
+}
+
+/// Success says nothing; a storage that sends a few words anyway is tolerated.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// The cutter gives no such chunks.
+fn unpackable(error: pack::PackError) -> Failure {
+    Failure::Refused(error.to_string())
+}
