@@ -1,18 +1,34 @@
-//! The little HTTP that a test needs: one GET without TLS, and the numbers of a Prometheus page.
+//! The little HTTP that a test needs: requests without TLS, and the numbers of a Prometheus page.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
+
+/// Longest wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Status and body of a GET.
 ///
 /// # Errors
 /// If nobody answers within ten seconds.
 pub fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
-    let timeout = Duration::from_secs(10);
-    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
-    stream.set_read_timeout(Some(timeout))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    request(address, "GET", path, &[])
+}
+
+/// Status and body of any request.
+///
+/// # Errors
+/// If nobody answers within ten seconds.
+pub fn request(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n")?;
+    if !body.is_empty() {
+        let kind = if body.starts_with(b"{") { "application/json" } else { "application/octet-stream" };
+        write!(stream, "Content-Type: {kind}\r\nContent-Length: {}\r\n", body.len())?;
+    }
+    stream.write_all(b"\r\n")?;
+    stream.write_all(body)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);

@@ -8,6 +8,7 @@
 
 pub mod bench_world;
 pub mod device;
+pub mod device_line;
 pub mod edit;
 pub mod http;
 pub mod measure;
@@ -15,6 +16,7 @@ pub mod process;
 pub mod programs;
 pub mod proxy;
 pub mod random;
+pub mod raw_rows;
 pub mod seed;
 pub mod server;
 pub mod small_disk;

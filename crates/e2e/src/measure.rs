@@ -37,6 +37,11 @@ pub fn undisturbed(plain: &Command) -> Command {
     command
 }
 
+/// Gives this very process the priority of [`undisturbed`], where that is allowed: for programs that are part of the load.
+pub fn become_undisturbed() {
+    let _ = Command::new("chrt").args(["-r", "-p", "1", &std::process::id().to_string()]).output();
+}
+
 /// The value in the middle; of an even number the lower one.
 ///
 /// # Panics
