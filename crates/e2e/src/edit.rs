@@ -248,3 +248,31 @@ impl Editor {
         Ok(format!("link {} to {target}", self.short(&path)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::Tree;
+    use std::collections::BTreeSet;
+
+    /// Every kind of work happens, and the same seed does the same.
+    #[test]
+    fn an_editor_does_everything_and_the_same_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut told = Vec::new();
+        for name in ["one", "two"] {
+            let root = dir.path().join(name);
+            crate::seed::grow_flat(&root, 200, 100, &mut Random::new(1));
+            told.push(Editor::new(&root, "editor", Random::new(2)).work(600));
+        }
+        assert_eq!(told[0], told[1]);
+        let contents = |name: &str| Tree::of(&dir.path().join(name)).contents();
+        assert_eq!(contents("one"), contents("two"));
+        let verbs: BTreeSet<&str> = told[0].iter().filter_map(|line| line.split(' ').next()).collect();
+        for verb in
+            ["make", "create", "rewrite", "save", "append", "truncate", "move", "swap", "delete", "file", "touch", "chmod", "link"]
+        {
+            assert!(verbs.contains(verb), "{verb} never happened: {verbs:?}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Who may: revoked devices, used codes, other people's things, quota, certificates, a second server on the same data.
 
-use crate::write;
+use crate::{read, write};
 use serde_json::Value;
 use stacksync_e2e::device::Device;
 use stacksync_e2e::process::{printed, run};
@@ -142,6 +142,19 @@ fn a_second_server_on_the_same_data_is_refused() {
     let output = run(second, PATIENCE);
     assert!(!output.status.success(), "it runs");
     assert_eq!(printed(&output).lines().filter(|line| !line.is_empty()).count(), 1, "not one clear line:\n{}", printed(&output));
+}
+
+#[test]
+fn data_of_a_newer_server_is_left_alone() {
+    let mut world = World::new();
+    world.server.kill();
+    let format = world.server.data().join("format");
+    let newer = read(&format).replace(|letter: char| letter.is_ascii_digit(), "9999");
+    std::fs::write(&format, &newer).unwrap();
+    let output = run(world.server.command(), PATIENCE);
+    assert!(!output.status.success() && printed(&output).contains("newer"), "{}", printed(&output));
+    assert_eq!(printed(&output).lines().count(), 1);
+    assert_eq!(read(&format), newer);
 }
 
 #[test]
