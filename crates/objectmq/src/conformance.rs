@@ -1,9 +1,7 @@
 //! What every transport must do, checked through the broker. A transport is what passes all of it: see the `conformance_tests!` at
 //! the end, and its use by each transport's tests.
 
-use crate::{
-    BindOptions, BoxFuture, Broker, CallError, CallOptions, Caller, Incoming, RawValue, RemoteError, RemoteObject, encode_result,
-};
+use crate::{BindOptions, BoxFuture, Broker, CallError, CallOptions, Incoming, RawValue, RemoteError, RemoteObject, encode_result};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -319,11 +317,6 @@ pub async fn closing_fails_what_waits(world: impl World) {
     soon(client.close()).await;
     assert_eq!(soon(call).await.unwrap(), Err(CallError::Closed));
     assert_eq!(client.lookup("obj").cast("never", &()).await, Err(CallError::Closed));
-}
-
-/// A caller that the gate does not vouch for has no principal.
-pub fn assert_anonymous(caller: &Caller) {
-    assert!(caller.identity().is_none() && caller.get::<String>().is_none());
 }
 
 /// Makes one test of every check, for the world that the expression builds.

@@ -28,6 +28,7 @@ mod object;
 mod queue;
 mod stats;
 pub mod transport;
+pub mod websocket;
 
 pub use broker::{AnswerLimits, BindOptions, Binding, Broker, CallOptions, Proxy};
 pub use caller::Caller;

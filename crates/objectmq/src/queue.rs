@@ -48,13 +48,13 @@ impl Queue {
     }
 
     /// Appends, if there is room.
-    pub fn offer(&self, item: Waiting) -> Result<(), (NotTaken, Waiting)> {
+    pub fn offer(&self, item: Waiting) -> Result<(), NotTaken> {
         let mut state = lock(&self.state);
         if state.closed {
-            return Err((NotTaken::Closed, item));
+            return Err(NotTaken::Closed);
         }
         if state.waiting.len() >= self.capacity {
-            return Err((NotTaken::Full, item));
+            return Err(NotTaken::Full);
         }
         state.waiting.push_back(item);
         self.stats.queued.add(1);
@@ -64,10 +64,10 @@ impl Queue {
     }
 
     /// Puts back what was taken before, in front. There is always room for it, since it had a place.
-    pub fn put_back(&self, item: Waiting) -> Result<(), Waiting> {
+    pub fn put_back(&self, item: Waiting) -> Result<(), NotTaken> {
         let mut state = lock(&self.state);
         if state.closed {
-            return Err(item);
+            return Err(NotTaken::Closed);
         }
         state.waiting.push_front(item);
         self.stats.queued.add(1);
@@ -97,6 +97,13 @@ impl Queue {
             }
             ready.await;
         }
+    }
+
+    /// Takes all that waits.
+    pub fn take_all(&self) -> VecDeque<Waiting> {
+        let left = std::mem::take(&mut lock(&self.state).waiting);
+        self.stats.queued.sub(left.len() as u64);
+        left
     }
 
     /// Ends it, and returns what waited.

@@ -81,8 +81,8 @@ impl Broker {
         for bound in &bound {
             bound.finished().await;
         }
-        self.0.transport.close().await;
         self.0.pending.close();
+        self.0.transport.close().await;
     }
 
     async fn start(&self, reference: &str, object: Arc<dyn RemoteObject>, reach: Reach) -> Result<Binding, BindError> {

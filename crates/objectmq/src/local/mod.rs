@@ -4,7 +4,7 @@
 //! A unicast queue lives as long as it has consumers. When the last one leaves, what still waits is told to its senders as
 //! [`SendError::NotBound`]: nothing waits for ever, and nobody can fill the memory with queues.
 
-use crate::queue::{NotTaken, Queue, Waiting, lock};
+use crate::queue::{NotTaken, Queue, lock};
 use crate::stats::Stats;
 use crate::transport::{
     Address, ConnectionState, DELIVERIES_MAX, Guard, Inbox, MESSAGE_BYTES_MAX, Parcel, ReplyQueue, ReplySink, Settler,
@@ -41,11 +41,14 @@ struct Shared {
     limits: HubLimits,
     stats: Arc<Stats>,
     queues: RwLock<HashMap<Arc<str>, Arc<UnicastQueue>>>,
-    exchanges: RwLock<HashMap<Arc<str>, Vec<(u64, Arc<dyn Follower>)>>>,
+    exchanges: RwLock<HashMap<Arc<str>, Followers>>,
     replies: RwLock<HashMap<Arc<str>, Arc<dyn ReplySink>>>,
     last_follower: AtomicU64,
     state: watch::Sender<ConnectionState>,
 }
+
+/// The followers of one reference, with their numbers.
+type Followers = Vec<(u64, Arc<dyn Follower>)>;
 
 /// Gets the notifications of what it follows. Must not block; it drops what it has no room for, and counts that.
 pub(crate) trait Follower: Send + Sync {
@@ -54,7 +57,6 @@ pub(crate) trait Follower: Send + Sync {
 
 /// A multi message on its way to many followers.
 pub(crate) struct Notice {
-    pub reference: Arc<str>,
     pub message: Message,
     pub caller: Caller,
     /// The message as some follower encoded it, for the others to use.
@@ -110,7 +112,7 @@ impl Hub {
             self.0.stats.unroutable.add(1);
             return Err(SendError::NotBound(reference.to_owned()));
         };
-        queue.queue.offer(parcel.into()).map_err(|(why, _)| match why {
+        queue.queue.offer(parcel.into()).map_err(|why| match why {
             NotTaken::Full => {
                 self.0.stats.busy.add(1);
                 SendError::Busy(format!("the queue of {reference:?} is full"))
@@ -124,9 +126,9 @@ impl Hub {
 
     fn deliver_multi(&self, reference: &str, parcel: Parcel) {
         let exchanges = read(&self.0.exchanges);
-        let Some((reference, followers)) = exchanges.get_key_value(reference) else { return };
+        let Some(followers) = exchanges.get(reference) else { return };
         let Parcel { message, caller, .. } = parcel;
-        let notice = Notice { reference: reference.clone(), message, caller, encoded: std::sync::OnceLock::new() };
+        let notice = Notice { message, caller, encoded: std::sync::OnceLock::new() };
         for (_, follower) in followers {
             follower.notify(&notice);
         }
@@ -286,8 +288,9 @@ impl Settler for UnicastQueue {
             hub.fail(&parcel.message, SendError::Malformed(format!("given up after {DELIVERIES_MAX} deliveries")));
             return;
         }
-        if let Err(Waiting { parcel, .. }) = self.queue.put_back(parcel.into()) {
-            hub.fail(&parcel.message, SendError::NotBound(self.reference.to_string()));
+        let message = parcel.message.clone();
+        if self.queue.put_back(parcel.into()).is_err() {
+            hub.fail(&message, SendError::NotBound(self.reference.to_string()));
         }
     }
 }

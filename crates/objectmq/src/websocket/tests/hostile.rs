@@ -1,0 +1,1 @@
+//! What a session does with input that nobody should send.
