@@ -62,6 +62,8 @@ struct Shared {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     notices: Mutex<Option<mpsc::Receiver<Notice>>>,
+    /// The last notice of earlier runs.
+    earlier_notices: u64,
     counters: Arc<Counters>,
     epoch: Uuid,
 }
@@ -83,7 +85,7 @@ impl Db {
     /// See [`OpenError`]. A file of a newer format is left as it is.
     pub fn open(file: &Path) -> Result<Self, OpenError> {
         let connection = open::open_writer(file)?;
-        let epoch = open::epoch(&connection, file)?;
+        let (epoch, earlier_notices) = open::read_meta(&connection, file)?;
         let readers = Readers::open(file)?;
         let counters = Arc::new(Counters::default());
         let (jobs, queue) = mpsc::channel(QUEUE_JOBS_MAX);
@@ -94,7 +96,9 @@ impl Db {
             .spawn(move || writer.run(queue))
             .map_err(|error| OpenError::Io { file: file.to_owned(), reason: error.to_string() })?;
         let notices = Mutex::new(Some(waiting));
-        Ok(Self { shared: Arc::new(Shared { readers, jobs: Some(jobs), thread: Some(thread), notices, counters, epoch }) })
+        Ok(Self {
+            shared: Arc::new(Shared { readers, jobs: Some(jobs), thread: Some(thread), notices, earlier_notices, counters, epoch }),
+        })
     }
 
     /// Another one means that the metadata was replaced by other metadata.
@@ -125,7 +129,7 @@ impl Db {
     /// publisher: `None` from the second call on.
     pub fn outbox(&self) -> Option<Outbox> {
         let waiting = self.shared.notices.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        Some(Outbox::new(self.shared.readers.clone(), waiting))
+        Some(Outbox::new(self.shared.readers.clone(), waiting, self.shared.earlier_notices))
     }
 
     /// Forgets the notices up to this one, all of which were published.

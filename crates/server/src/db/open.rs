@@ -34,6 +34,8 @@ pub(super) fn open_writer(file: &Path) -> Result<Connection, OpenError> {
         let mut connection =
             Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | NO_MUTEX)?;
         settings(&connection, WRITER_CACHE_KIB)?;
+        // Before anything is written: what is not ours is left as it is.
+        migrations_seen(&connection)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         migrate(&mut connection)?;
@@ -65,17 +67,26 @@ fn settings(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cache_size", -cache_kib)
 }
 
+/// How many migrations a file of ours has seen; 0 if it is empty.
+fn migrations_seen(connection: &Connection) -> Result<usize, OpenTrouble> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let owner: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    match usize::try_from(found) {
+        Ok(0) if owner == 0 && tables == 0 => Ok(0),
+        _ if owner != APPLICATION_ID => Err(OpenTrouble::NotOurs),
+        _ if found > FORMAT => Err(OpenTrouble::Newer(found)),
+        Ok(seen @ 1..) => Ok(seen),
+        _ => Err(OpenTrouble::NotOurs),
+    }
+}
+
 fn migrate(connection: &mut Connection) -> Result<(), OpenTrouble> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let owner: i64 = transaction.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    let tables: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    match usize::try_from(found) {
-        Ok(0) if owner == 0 && tables == 0 => create(&transaction)?,
-        _ if owner != APPLICATION_ID => return Err(OpenTrouble::NotOurs),
-        _ if found > FORMAT => return Err(OpenTrouble::Newer(found)),
-        Ok(seen) => apply(&transaction, seen)?,
-        Err(_) => return Err(OpenTrouble::NotOurs),
+    // Looked at again: another process may have been faster.
+    match migrations_seen(&transaction)? {
+        0 => create(&transaction)?,
+        seen => apply(&transaction, seen)?,
     }
     transaction.commit()?;
     Ok(())
@@ -125,8 +136,9 @@ impl OpenTrouble {
     }
 }
 
-/// What tells this metadata from any other.
-pub(super) fn epoch(connection: &Connection, file: &Path) -> Result<Uuid, OpenError> {
-    let read = connection.query_row("SELECT epoch FROM meta", [], |row| super::rows::uuid(row, 0));
+/// The epoch, and the number of the last notice.
+pub(super) fn read_meta(connection: &Connection, file: &Path) -> Result<(Uuid, u64), OpenError> {
+    let sql = "SELECT epoch, last_notice FROM meta";
+    let read = connection.query_row(sql, [], |row| Ok((super::rows::uuid(row, 0)?, super::rows::unsigned(row, 1)?)));
     read.map_err(|error| OpenTrouble::Sqlite(error).at(file))
 }

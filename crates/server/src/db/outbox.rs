@@ -29,13 +29,13 @@ pub struct Outbox {
     held: Option<Notice>,
     /// Everything up to here was given out.
     last: u64,
-    /// What an earlier run left has been read.
-    caught_up: bool,
+    /// The last notice that was there when the store was opened.
+    earlier: u64,
 }
 
 impl Outbox {
-    pub(super) fn new(readers: Readers, waiting: mpsc::Receiver<Notice>) -> Self {
-        Self { readers, waiting, ready: VecDeque::new(), held: None, last: 0, caught_up: false }
+    pub(super) fn new(readers: Readers, waiting: mpsc::Receiver<Notice>, earlier: u64) -> Self {
+        Self { readers, waiting, ready: VecDeque::new(), held: None, last: 0, earlier }
     }
 
     /// The next notice, in order; waits for it. `None` once the store is closed.
@@ -50,10 +50,9 @@ impl Outbox {
                 return Ok(Some(notice));
             }
             if let Some(held) = self.held.as_ref().map(|held| held.id) {
-                self.fill_gap(held).await?;
-            } else if !self.caught_up {
-                self.look().await?;
-                self.caught_up = self.ready.is_empty();
+                self.fill_gap(held - 1).await?;
+            } else if self.last < self.earlier {
+                self.fill_gap(self.earlier).await?;
             } else {
                 match tokio::time::timeout(LOOK_INTERVAL, self.waiting.recv()).await {
                     Ok(None) => return Ok(None),
@@ -100,17 +99,18 @@ impl Outbox {
         Some(notice)
     }
 
-    /// Reads what is missing before the held notice. Rows that are gone (their workspace was removed) are nobody's loss.
-    async fn fill_gap(&mut self, held: u64) -> Result<(), DbError> {
+    /// Reads what is missing up to here. Rows that are gone (they were told, or their workspace was removed) are nobody's loss.
+    async fn fill_gap(&mut self, up_to: u64) -> Result<(), DbError> {
         let last = self.last;
-        let missing = self.readers.read(move |connection| stored(connection, last, held - 1)).await?;
+        let missing = self.readers.read(move |connection| stored(connection, last, up_to)).await?;
         if missing.is_empty() {
-            self.last = held - 1;
+            self.last = up_to;
         }
         self.ready.extend(missing);
         Ok(())
     }
 
+    /// Looks for what other processes wrote.
     async fn look(&mut self) -> Result<(), DbError> {
         let last = self.last;
         self.ready.extend(self.readers.read(move |connection| stored(connection, last, u64::MAX)).await?);
