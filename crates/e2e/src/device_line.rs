@@ -10,8 +10,8 @@ use stacksync_protocol::join::{JOIN_PATH, JoinAnswer, JoinRequest, OBJECTMQ_PATH
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// An open line.
 #[derive(Debug)]
@@ -62,12 +62,26 @@ impl DeviceLine {
     /// # Panics
     /// If the server refuses.
     pub async fn open(server: SocketAddr, token: &str) -> Self {
-        let stream = TcpStream::connect(server).await.expect("the server listens");
-        stream.set_nodelay(true).expect("a socket takes options");
-        let mut request = format!("ws://{server}{OBJECTMQ_PATH}").into_client_request().expect("an address");
-        request.headers_mut().insert("authorization", format!("Bearer {token}").parse().expect("a header"));
-        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.expect("the server takes WebSockets");
-        Self { socket, calls: 0 }
+        let headers = [("authorization", format!("Bearer {token}"))];
+        Self::try_open(server, &headers).await.unwrap_or_else(|status| panic!("the server refuses the line: {status}"))
+    }
+
+    /// As [`DeviceLine::open`]; the HTTP status if the server refuses.
+    ///
+    /// # Errors
+    /// The status, or 0 where there was none.
+    pub async fn try_open(server: SocketAddr, headers: &[(&'static str, String)]) -> Result<Self, u16> {
+        let stream = TcpStream::connect(server).await.map_err(|_| 0_u16)?;
+        stream.set_nodelay(true).map_err(|_| 0_u16)?;
+        let mut request = format!("ws://{server}{OBJECTMQ_PATH}").into_client_request().map_err(|_| 0_u16)?;
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().map_err(|_| 0_u16)?);
+        }
+        match tokio_tungstenite::client_async(request, stream).await {
+            Ok((socket, _)) => Ok(Self { socket, calls: 0 }),
+            Err(Error::Http(answer)) => Err(answer.status().as_u16()),
+            Err(_) => Err(0),
+        }
     }
 
     /// Calls a method and waits for its result.
@@ -75,24 +89,47 @@ impl DeviceLine {
     /// # Panics
     /// If the answer is an error, or none.
     pub async fn call(&mut self, object: &str, method: &str, param: &impl Serialize) -> Value {
+        self.try_call(object, method, param).await.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// Calls a method and waits for the answer.
+    ///
+    /// # Errors
+    /// What the service or the door said instead of a result.
+    ///
+    /// # Panics
+    /// If the line ends.
+    pub async fn try_call(&mut self, object: &str, method: &str, param: &impl Serialize) -> Result<Value, Value> {
         self.calls += 1;
         let id = format!("call-{}", self.calls);
         let body = Body { method, params: [param], id: &id, r#async: false };
         let frame = Publish { op: "publish", to: object, id: &id, app: object, r#type: "gson", reply: true, body };
         let frame = serde_json::to_string(&frame).expect("a frame can be encoded");
-        self.socket.send(Message::text(frame)).await.expect("the line is open");
+        assert!(self.send(Message::text(frame)).await, "the line is open");
         loop {
-            match self.socket.next().await.expect("the line is open").expect("the line is open") {
-                Message::Text(text) => {
-                    let mut answer: Value = serde_json::from_str(&text).expect("a frame is JSON");
-                    if answer["id"] == id.as_str() {
-                        let result = answer["body"]["result"].take();
-                        assert!(!result.is_null(), "{method}: {answer}");
-                        return result;
-                    }
-                }
+            let mut answer = self.next().await.expect("the line is open");
+            if answer["id"] == id.as_str() {
+                let result = answer["body"]["result"].take();
+                return if result.is_null() { Err(answer) } else { Ok(result) };
+            }
+        }
+    }
+
+    /// Sends any frame; whether the line took it.
+    pub async fn send(&mut self, frame: Message) -> bool {
+        self.socket.send(frame).await.is_ok()
+    }
+
+    /// The next frame of the server; `None` when the line has ended.
+    ///
+    /// # Panics
+    /// If the server sends something that is not JSON.
+    pub async fn next(&mut self) -> Option<Value> {
+        loop {
+            match self.socket.next().await?.ok()? {
+                Message::Text(text) => return Some(serde_json::from_str(&text).expect("a frame of the server is JSON")),
                 Message::Ping(_) | Message::Pong(_) | Message::Binary(_) | Message::Frame(_) => {}
-                Message::Close(reason) => panic!("the server closed the line: {reason:?}"),
+                Message::Close(_) => return None,
             }
         }
     }

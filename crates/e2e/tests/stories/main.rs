@@ -17,6 +17,7 @@ mod offline;
 mod questions;
 mod state;
 mod storage;
+mod strangers;
 mod unwilling_disk;
 mod workspaces;
 
