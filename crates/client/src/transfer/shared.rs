@@ -142,6 +142,17 @@ impl Transfer {
     }
 }
 
+#[cfg(test)]
+impl Transfer {
+    pub(super) fn room_left(&self) -> usize {
+        self.shared.room.available_permits()
+    }
+
+    pub(super) fn room_max(&self) -> usize {
+        CHUNK_BYTES_IN_FLIGHT_MAX / ROOM_STEP_BYTES
+    }
+}
+
 impl Shared {
     /// Room for so many chunk bytes; given back when dropped. Waits for it, first come first served.
     pub(super) async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Failure> {

@@ -1,10 +1,10 @@
 //! Gets packed chunks: small ones of many files in one request, others one by one. Says nothing about whether they are good.
 
 use super::super::Tickets;
-use super::super::gather::{Arrival, Arrivals, GROUPS_MAX, QUEUE_MEMBERS_MAX, gather};
+use super::super::gather::{Arrival, Arrivals, Gatherer};
 use super::super::http::Care;
 use super::super::retry::{Failure, Tries};
-use super::super::shared::{Shared, place};
+use super::super::shared::Shared;
 use bytes::Bytes;
 use stacksync_chunks::batch::{BatchError, Decoder};
 use stacksync_chunks::pack::PACKED_BYTES_MAX;
@@ -12,7 +12,7 @@ use stacksync_core::values::{ChunkName, ChunkRef};
 use stacksync_protocol::chunk_service::Ticket;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 /// What came.
 #[derive(Debug)]
@@ -47,10 +47,10 @@ struct Waiting {
 
 impl Getter {
     pub(super) fn new(shared: Arc<Shared>, tickets: Arc<dyn Tickets>) -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE_MEMBERS_MAX);
         let arrivals = Arrivals::default();
         let asker = Arc::new(Asker { shared, tickets, batch: Mutex::default() });
-        tokio::spawn(get_groups(asker.clone(), waiting, arrivals.clone()));
+        let (queue, gatherer) = Gatherer::new(arrivals.clone(), |waiting: &Waiting| waiting.chunk.len as usize);
+        tokio::spawn(get_groups(asker.clone(), gatherer));
         Self { asker, queue, arrivals }
     }
 
@@ -85,13 +85,11 @@ impl Getter {
 }
 
 /// Gets group after group, a few at once, until all who could ask are gone.
-async fn get_groups(asker: Arc<Asker>, mut waiting: mpsc::Receiver<Waiting>, arrivals: Arrivals) {
-    let groups = Arc::new(Semaphore::new(GROUPS_MAX));
-    while let Ok(place) = place(&groups).await {
-        let Some(group) = gather(&mut waiting, &arrivals, |waiting| waiting.chunk.len as usize).await else { return };
+async fn get_groups(asker: Arc<Asker>, mut gatherer: Gatherer<Waiting>) {
+    while let Some((members, place)) = gatherer.gather().await {
         let asker = asker.clone();
         tokio::spawn(async move {
-            asker.get_group(group).await;
+            asker.get_group(members).await;
             drop(place);
         });
     }

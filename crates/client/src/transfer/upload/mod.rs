@@ -7,7 +7,7 @@ mod put;
 mod read;
 
 use super::Tickets;
-use super::gather::{Arrivals, GROUPS_MAX, QUEUE_MEMBERS_MAX, gather};
+use super::gather::{Arrivals, Gatherer};
 use super::shared::{LARGE_FILE_BYTES_MIN, Shared, place, work};
 use read::Reading;
 use stacksync_core::engine::{CallError, Stat, UploadError, Uploaded};
@@ -15,7 +15,7 @@ use stacksync_core::values::FileBody;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 /// Uploads files of one workspace. Cheap to clone; many uploads may run at once, each holds its file open.
 #[derive(Clone)]
@@ -36,9 +36,9 @@ impl Drop for Cancel {
 
 impl Uploader {
     pub(super) fn new(shared: Arc<Shared>, tickets: Arc<dyn Tickets>) -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE_MEMBERS_MAX);
         let arrivals = Arrivals::default();
-        tokio::spawn(put_groups(shared.clone(), tickets, waiting, arrivals.clone()));
+        let (queue, gatherer) = Gatherer::new(arrivals.clone(), |waiting: &put::Waiting| waiting.plain.len());
+        tokio::spawn(put_groups(shared.clone(), tickets, gatherer));
         Self { shared, queue, arrivals }
     }
 
@@ -85,13 +85,11 @@ impl Uploader {
 }
 
 /// Puts group after group, a few at once, until the uploader is gone.
-async fn put_groups(shared: Arc<Shared>, tickets: Arc<dyn Tickets>, mut waiting: mpsc::Receiver<put::Waiting>, arrivals: Arrivals) {
-    let groups = Arc::new(Semaphore::new(GROUPS_MAX));
-    while let Ok(place) = place(&groups).await {
-        let Some(group) = gather(&mut waiting, &arrivals, |waiting| waiting.plain.len()).await else { return };
-        let (shared, tickets) = (shared.clone(), tickets.clone());
+async fn put_groups(shared: Arc<Shared>, tickets: Arc<dyn Tickets>, mut gatherer: Gatherer<put::Waiting>) {
+    while let Some((members, place)) = gatherer.gather().await {
+        let group = put::Group::new(shared.clone(), tickets.clone(), members);
         tokio::spawn(async move {
-            put::Group::new(shared, tickets, group).put().await;
+            group.put().await;
             drop(place);
         });
     }

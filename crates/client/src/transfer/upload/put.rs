@@ -43,7 +43,8 @@ impl Piece {
 
     /// Tells everybody, and gives the room back.
     fn done(self, outcome: &Result<(), Failure>) {
-        for (stored, _room) in self.waiting {
+        for (stored, room) in self.waiting {
+            drop(room);
             // Whoever has gone away does not want to know.
             let _ = stored.send(outcome.clone());
         }

@@ -1,1 +1,0 @@
-//! The data plane against a storage that misbehaves.
