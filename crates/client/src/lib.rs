@@ -10,3 +10,4 @@ pub mod home;
 pub mod session;
 pub mod state;
 pub mod transfer;
+pub mod watch;

@@ -61,11 +61,10 @@ impl Disk {
     /// Carries out the jobs in the order given and returns an outcome for each, in that order. Durable when it returns.
     /// Blocks; some hundred jobs at a time share their waits well.
     pub fn apply(&self, jobs: Vec<Job>) -> Vec<Result<Applied, ApplyError>> {
-        let Ok(root) = self.parts.root.open() else {
+        let Some(mut batch) = Batch::begin(self) else {
             // Look again: the scan says what is wrong with the root.
             return jobs.iter().map(|_| Err(ApplyError::Changed)).collect();
         };
-        let mut batch = Batch { disk: self, root, folders: HashMap::new(), touched: HashMap::new() };
         let settled = batch.settle(&jobs);
         let done = jobs.into_iter().zip(settled).map(|(job, settled)| match job {
             Job::Act(action) => batch.act(action),
@@ -82,7 +81,13 @@ impl Disk {
     }
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    /// `None` when the workspace's folder is lost.
+    pub fn begin(disk: &'a Disk) -> Option<Self> {
+        let root = disk.parts.root.open().ok()?;
+        Some(Self { disk, root, folders: HashMap::new(), touched: HashMap::new() })
+    }
+
     /// Gives the staged files their times and modes and makes them durable. For each job what its file is then.
     fn settle(&mut self, jobs: &[Job]) -> Vec<Result<Option<Stat>, ApplyError>> {
         let mut settled: Vec<Result<Option<Stat>, ApplyError>> = jobs

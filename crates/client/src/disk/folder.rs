@@ -26,8 +26,7 @@ impl RootIdentity {
     /// A sentence for people, when there is no folder or it cannot be opened.
     pub fn of(root: &Path) -> Result<Self, String> {
         let folder = open_root(root)?;
-        let (device, file) = identity_of(&folder).map_err(|errno| format!("cannot look at {}: {errno}", root.display()))?;
-        Ok(Self { device, inode: file.inode, born_ns: file.born_ns })
+        identity_of(&folder).map_err(|errno| format!("cannot look at {}: {errno}", root.display()))
     }
 
     /// Device numbers of removable and network disks change; an inode with its birth time does not, and is enough.
@@ -53,8 +52,7 @@ impl Root {
     pub fn open(&self) -> Result<OwnedFd, String> {
         let folder = open_root(&self.path)?;
         let path = self.path.display();
-        let (device, file) = identity_of(&folder).map_err(|errno| format!("cannot look at {path}: {errno}"))?;
-        let now = RootIdentity { device, inode: file.inode, born_ns: file.born_ns };
+        let now = identity_of(&folder).map_err(|errno| format!("cannot look at {path}: {errno}"))?;
         if now.is_same(self.identity) {
             return Ok(folder);
         }

@@ -215,7 +215,7 @@ impl FolderRules {
 }
 
 /// Whether this is a name of one of our own temporary files.
-pub(super) fn is_own(name: &str) -> bool {
+pub(crate) fn is_own(name: &str) -> bool {
     name.starts_with(OWN_PREFIX) && name.ends_with(OWN_SUFFIX)
 }
 
@@ -298,3 +298,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is guarded is replaced whole, so a panic elsewhere leaves nothing half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,7 +57,7 @@ impl Disk {
             return unlinkat(&handle, name.as_str(), AtFlags::empty()).is_ok();
         }
         let kept = self.in_trash(path);
-        let moved = self.parts.home.trash().receive_copy(&kept, Why::Deleted, handle.as_fd(), name.as_str());
+        let moved = self.parts.own.trash().receive_copy(&kept, Why::Deleted, handle.as_fd(), name.as_str());
         moved.inspect_err(|error| tracing::warn!("cannot move {path} to the trash: {error}")).is_ok()
     }
 

@@ -3,6 +3,7 @@
 //!
 //! Never follows a link.
 
+use super::RootIdentity;
 use rustix::fs::{
     AtFlags, FileType, Statx, StatxFlags, StatxTimestamp, Timespec, Timestamps, UTIME_OMIT, makedev, readlinkat, statx,
 };
@@ -75,10 +76,11 @@ pub(super) fn mount_of(folder: impl AsFd) -> Result<Mount, Errno> {
     Ok(Mount { device: makedev(found.stx_dev_major, found.stx_dev_minor), id: found.stx_mnt_id })
 }
 
-/// Device, inode and birth time of an open folder.
-pub(super) fn identity_of(folder: impl AsFd) -> Result<(u64, FileId), Errno> {
+/// Which folder an open folder is.
+pub(super) fn identity_of(folder: impl AsFd) -> Result<RootIdentity, Errno> {
     let found = statx(folder, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::BTIME)?;
-    Ok((makedev(found.stx_dev_major, found.stx_dev_minor), file_id(&found)))
+    let FileId { inode, born_ns } = file_id(&found);
+    Ok(RootIdentity { device: makedev(found.stx_dev_major, found.stx_dev_minor), inode, born_ns })
 }
 
 fn raw(folder: impl AsFd, name: &str) -> Result<Statx, Errno> {

@@ -7,10 +7,10 @@
 mod apply;
 mod copy;
 mod folder;
-mod home;
 mod ignore_rules;
 mod leftovers;
 mod look;
+mod own_folders;
 mod put;
 mod read;
 mod remove;
@@ -20,8 +20,9 @@ mod trash;
 
 pub use apply::Job;
 pub use folder::RootIdentity;
-pub use home::{Home, HomeError};
+pub(crate) use ignore_rules::is_own as is_own_name;
 pub use ignore_rules::{BUILT_IN, RULES_FILE, RuleMatch};
+pub use own_folders::{OwnFolders, OwnFoldersError};
 pub use read::{ReadError, stat_open};
 pub use scan::Scan;
 pub use stage::{Staged, WriteTarget};
@@ -43,7 +44,7 @@ pub struct Disk {
 
 #[derive(Debug)]
 struct Parts {
-    home: Home,
+    own: OwnFolders,
     root: Root,
     place: ItemPath,
     rules: IgnoreRules,
@@ -56,14 +57,14 @@ impl Disk {
     /// workspace go in the trash: empty for the default workspace, else the name of the workspace's folder.
     ///
     /// Does not look at the disk: a folder that is missing now is reported by each scan.
-    pub fn new(home: &Home, root: PathBuf, identity: RootIdentity, place: ItemPath) -> Self {
-        Self::with_renames(home, root, identity, place, put::Renames::Flagged)
+    pub fn new(own: &OwnFolders, root: PathBuf, identity: RootIdentity, place: ItemPath) -> Self {
+        Self::with_renames(own, root, identity, place, put::Renames::Flagged)
     }
 
-    fn with_renames(home: &Home, root: PathBuf, identity: RootIdentity, place: ItemPath, renames: put::Renames) -> Self {
+    fn with_renames(own: &OwnFolders, root: PathBuf, identity: RootIdentity, place: ItemPath, renames: put::Renames) -> Self {
         let root = Root { path: root, identity };
         let (rules, leftovers) = (IgnoreRules::default(), Leftovers::default());
-        Self { parts: Arc::new(Parts { home: home.clone(), root, place, rules, leftovers, renames }) }
+        Self { parts: Arc::new(Parts { own: own.clone(), root, place, rules, leftovers, renames }) }
     }
 
     /// Where the workspace's folder is.
@@ -91,3 +92,6 @@ impl Disk {
         self.check(path, Kind::Folder).ok().flatten().is_some_and(|rule| rule.ignored)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,6 +98,18 @@ impl Batch<'_> {
         expect: &Stat,
     ) -> Result<(), ApplyError> {
         expected_at(folder, name, path, expect)?;
+        self.swap(temporary, folder, name, path, expect)
+    }
+
+    /// The second look comes after the exchange: if the old one is not the expected one, all is swapped back.
+    pub fn swap(
+        &mut self,
+        temporary: Temporary,
+        folder: &Folder,
+        name: &str,
+        path: &ItemPath,
+        expect: &Stat,
+    ) -> Result<(), ApplyError> {
         let failed = |errno| refused("replace", path, errno);
         let renames = self.disk.parts.renames;
         let ours = identity(temporary.folder.as_fd(), &temporary.name).map_err(failed)?;
@@ -138,7 +150,7 @@ impl Batch<'_> {
         expect: &Stat,
     ) -> Result<(), ApplyError> {
         let renames = self.disk.parts.renames;
-        let put = self.set_aside_expected(folder, name, path, expect, Why::Replaced).and_then(|old| {
+        let put = self.take(folder, name, path, expect, Why::Replaced).and_then(|old| {
             match renames.rename_new(staged.folder.as_fd(), &staged.name, folder.handle.as_fd(), name) {
                 Ok(()) => self.keep(&old, path, Why::Replaced).inspect_err(|_| {
                     let (from, to) = (folder.handle.as_fd(), staged.folder.as_fd());
@@ -159,7 +171,7 @@ impl Batch<'_> {
         put
     }
 
-    /// Renames what is at `from` aside, if it is (and was, after the rename) what is expected there; else nothing changes.
+    /// Renames what is at a path aside, if it is what is expected there; else nothing changes.
     pub fn set_aside_expected(
         &mut self,
         folder: &Folder,
@@ -169,6 +181,11 @@ impl Batch<'_> {
         why: Why,
     ) -> Result<Aside, ApplyError> {
         expected_at(folder, name, path, expect)?;
+        self.take(folder, name, path, expect, why)
+    }
+
+    /// The second look comes after the rename: if it took another thing than expected, that is put back.
+    pub fn take(&mut self, folder: &Folder, name: &str, path: &ItemPath, expect: &Stat, why: Why) -> Result<Aside, ApplyError> {
         let aside =
             self.set_aside(&folder.handle, name, folder, path, why).map_err(|errno| refused("move to the trash", path, errno))?;
         self.touch(&folder.handle);
@@ -184,14 +201,14 @@ impl Batch<'_> {
     /// Renames something to the trash's place for `path`, or, where `near` is on another file system, to a hidden name there.
     fn set_aside(&mut self, from: &Arc<OwnedFd>, name: &str, near: &Folder, path: &ItemPath, why: Why) -> Result<Aside, Errno> {
         let renames = self.disk.parts.renames;
-        let home = &self.disk.parts.home.shared;
-        if near.mount == home.trash.mount() {
+        let own = &self.disk.parts.own.shared;
+        if near.mount == own.trash.mount() {
             let kept = self.disk.in_trash(path);
-            let slot = home.trash.receive(&kept, why, |folder, slot| renames.rename_new(from.as_fd(), name, folder, slot))?;
+            let slot = own.trash.receive(&kept, why, |folder, slot| renames.rename_new(from.as_fd(), name, folder, slot))?;
             slot.touched.iter().for_each(|folder| self.touch(folder));
             return Ok(Aside { folder: slot.folder, name: slot.name, copy: Copy::No });
         }
-        let hidden = aside_name(&home.fresh());
+        let hidden = aside_name(&own.fresh());
         renames.rename_new(from.as_fd(), name, near.handle.as_fd(), &hidden)?;
         Ok(Aside { folder: near.handle.clone(), name: hidden, copy: Copy::Needed })
     }
@@ -202,7 +219,7 @@ impl Batch<'_> {
             return Ok(());
         }
         let kept = self.disk.in_trash(path);
-        let trash = &self.disk.parts.home.shared.trash;
+        let trash = &self.disk.parts.own.shared.trash;
         let slot = trash
             .receive_copy(&kept, why, aside.folder.as_fd(), &aside.name)
             .map_err(|error| refused("move to the trash", path, error.errno))?;

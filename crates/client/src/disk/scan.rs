@@ -7,7 +7,7 @@ use super::ignore_rules::FolderRules;
 use super::look::{Look, look};
 use super::{Disk, ignore_rules};
 use rustix::fs::Dir;
-use rustix::io::Errno;
+use rustix::io::{Errno, dup};
 use stacksync_core::engine::{Entry, Listing, ScanError, Skipped};
 use stacksync_core::values::{ItemPath, Name};
 use std::os::fd::OwnedFd;
@@ -62,7 +62,7 @@ impl Disk {
     }
 
     fn note_leftover(&self, folder: &ItemPath, name: &Name) {
-        if ignore_rules::is_own(name.as_str()) && !self.parts.home.shared.is_of_this_run(name.as_str()) {
+        if ignore_rules::is_own(name.as_str()) && !self.parts.own.shared.is_of_this_run(name.as_str()) {
             self.parts.leftovers.note(folder.join(name));
         }
     }
@@ -74,7 +74,8 @@ fn unreadable(folder: &ItemPath, errno: Errno) -> ScanError {
 }
 
 fn list(handle: &OwnedFd, rules: &FolderRules, listing: &mut Listing) -> Result<(), Errno> {
-    for entry in Dir::read_from(handle)? {
+    // Not `read_from`: opening `.` anew takes the right to enter the folder, listing it does not.
+    for entry in Dir::new(dup(handle)?)? {
         let entry = entry?;
         let bytes = entry.file_name().to_bytes();
         if matches!(bytes, b"." | b"..") {

@@ -124,15 +124,15 @@ pub(super) struct StagingPlace {
 impl StagingPlace {
     /// For a target in `folder`, which is on `mount`.
     pub fn choose(disk: &Disk, folder: &Arc<OwnedFd>, mount: Mount) -> Self {
-        let home = &disk.parts.home.shared;
-        if home.staging_mount == mount {
-            return Self { folder: home.staging.clone(), beside: false };
+        let own = &disk.parts.own.shared;
+        if own.staging_mount == mount {
+            return Self { folder: own.staging.clone(), beside: false };
         }
         Self { folder: folder.clone(), beside: true }
     }
 
     fn name(&self, disk: &Disk) -> String {
-        let fresh = disk.parts.home.shared.fresh();
+        let fresh = disk.parts.own.shared.fresh();
         if self.beside { staged_name(&fresh) } else { fresh }
     }
 
@@ -171,7 +171,12 @@ impl Disk {
         let folder = Arc::new(folder);
         let mount = mount_of(&folder).map_err(failed)?;
         let place = StagingPlace::choose(self, &folder, mount);
-        let (file, temporary) = place.file(self, target.executable).map_err(failed)?;
+        let (file, temporary) = place.file(self, target.executable).map_err(|errno| match errno {
+            Errno::NOENT if !place.beside => {
+                ApplyError::Failed("the client's staging folder is gone; start the client again".into())
+            }
+            other => failed(other),
+        })?;
         if target.size >= ROOM_CHECKED_FROM {
             let disk = fstatvfs(&file).map_err(failed)?;
             if disk.f_bavail.saturating_mul(disk.f_frsize) < target.size {

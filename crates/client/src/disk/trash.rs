@@ -6,6 +6,7 @@
 
 use super::copy::{CopyError, copy_tree, remove_tree};
 use super::look::{Mount, mount_of};
+use super::own_folders::own_folder;
 use rustix::fs::{Mode, OFlags, fsync, mkdirat, openat};
 use rustix::io::Errno;
 use stacksync_core::values::ItemPath;
@@ -61,14 +62,15 @@ pub(super) enum Why {
 /// The trash of one home.
 #[derive(Debug)]
 pub struct Trash {
-    folder: Arc<OwnedFd>,
     path: PathBuf,
     mount: Mount,
     open: Mutex<Open>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Open {
+    /// The trash itself.
+    top: Arc<OwnedFd>,
     deleted: Option<Stamp>,
     replaced: Option<Stamp>,
 }
@@ -91,9 +93,11 @@ pub(super) struct Slot {
 }
 
 impl Trash {
-    pub(super) fn new(folder: OwnedFd, path: PathBuf) -> Result<Self, Errno> {
+    pub(super) fn new(path: PathBuf) -> Result<Self, Errno> {
+        let folder = own_folder(&path)?;
         let mount = mount_of(&folder)?;
-        Ok(Self { folder: Arc::new(folder), path, mount, open: Mutex::default() })
+        let open = Open { top: Arc::new(folder), deleted: None, replaced: None };
+        Ok(Self { path, mount, open: Mutex::new(open) })
     }
 
     /// Where it is.
@@ -115,13 +119,17 @@ impl Trash {
     ) -> Result<Slot, Errno> {
         let (parent, name) = path.split().ok_or(Errno::INVAL)?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Open { top, deleted, replaced } = &mut *open;
+        if is_removed(top) {
+            *top = Arc::new(own_folder(&self.path)?);
+        }
         let stamp = match why {
-            Why::Deleted => &mut open.deleted,
-            Why::Replaced => &mut open.replaced,
+            Why::Deleted => deleted,
+            Why::Replaced => replaced,
         };
         for _ in 0..TRIES_MAX {
             let mut touched = Vec::new();
-            let current = self.current(stamp, why, &mut touched)?;
+            let current = current(top, stamp, why, &mut touched)?;
             let found = current.folder_for(&parent, &mut touched).and_then(|folder| {
                 put(folder.as_fd(), name.as_str())?;
                 Ok(folder)
@@ -162,41 +170,6 @@ impl Trash {
         Ok(slot)
     }
 
-    fn current<'a>(&self, open: &'a mut Option<Stamp>, why: Why, touched: &mut Vec<Arc<OwnedFd>>) -> Result<&'a mut Stamp, Errno> {
-        let now = SystemTime::now();
-        // A clock that was set back ends the folder too.
-        let fresh = |stamp: &Stamp| now.duration_since(stamp.since).is_ok_and(|age| age < FOLDER_OPEN_MAX);
-        let kept = open.take().filter(|stamp| fresh(stamp) && !stamp.is_gone());
-        let stamp = match kept {
-            Some(stamp) => stamp,
-            None => {
-                touched.push(self.folder.clone());
-                self.make_stamp(now, why)?
-            }
-        };
-        Ok(open.insert(stamp))
-    }
-
-    fn make_stamp(&self, since: SystemTime, why: Why) -> Result<Stamp, Errno> {
-        let text = OffsetDateTime::from(since).format(STAMP).map_err(|_| Errno::INVAL)?;
-        let kind = match why {
-            Why::Deleted => "",
-            Why::Replaced => REPLACED,
-        };
-        for number in 1.. {
-            let name = if number == 1 { format!("{text}{kind}") } else { format!("{text}-{number}{kind}") };
-            match mkdirat(&self.folder, &name, Mode::RWXU) {
-                Ok(()) => {
-                    let folder = Arc::new(open_own(&self.folder, &name)?);
-                    return Ok(Stamp { since, folder, last: None });
-                }
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        Err(Errno::EXIST)
-    }
-
     /// Removes what is too old or too much. `now` is the wall clock. Folders with other names are not touched.
     ///
     /// # Errors
@@ -232,6 +205,47 @@ impl Trash {
     }
 }
 
+/// The folder that takes things now; made if there is none yet or the last one is old.
+fn current<'a>(
+    top: &Arc<OwnedFd>,
+    open: &'a mut Option<Stamp>,
+    why: Why,
+    touched: &mut Vec<Arc<OwnedFd>>,
+) -> Result<&'a mut Stamp, Errno> {
+    let now = SystemTime::now();
+    // A clock that was set back ends the folder too.
+    let fresh = |stamp: &Stamp| now.duration_since(stamp.since).is_ok_and(|age| age < FOLDER_OPEN_MAX);
+    let kept = open.take().filter(|stamp| fresh(stamp) && !stamp.is_gone());
+    let stamp = match kept {
+        Some(stamp) => stamp,
+        None => {
+            touched.push(top.clone());
+            make_stamp(top, now, why)?
+        }
+    };
+    Ok(open.insert(stamp))
+}
+
+fn make_stamp(top: &OwnedFd, since: SystemTime, why: Why) -> Result<Stamp, Errno> {
+    let text = OffsetDateTime::from(since).format(STAMP).map_err(|_| Errno::INVAL)?;
+    let kind = match why {
+        Why::Deleted => "",
+        Why::Replaced => REPLACED,
+    };
+    for number in 1.. {
+        let name = if number == 1 { format!("{text}{kind}") } else { format!("{text}-{number}{kind}") };
+        match mkdirat(top, &name, Mode::RWXU) {
+            Ok(()) => {
+                let folder = Arc::new(open_own(top, &name)?);
+                return Ok(Stamp { since, folder, last: None });
+            }
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Err(Errno::EXIST)
+}
+
 impl Stamp {
     fn folder_for(&mut self, parent: &ItemPath, touched: &mut Vec<Arc<OwnedFd>>) -> Result<Arc<OwnedFd>, Errno> {
         if let Some((path, folder)) = &self.last
@@ -254,9 +268,12 @@ impl Stamp {
 
     /// Whether a folder of it was removed while it was open: nothing may be put there any more.
     fn is_gone(&self) -> bool {
-        let removed = |folder: &Arc<OwnedFd>| rustix::fs::fstat(folder).is_ok_and(|stat| stat.st_nlink == 0);
-        removed(&self.folder) || self.last.as_ref().is_some_and(|(_, folder)| removed(folder))
+        is_removed(&self.folder) || self.last.as_ref().is_some_and(|(_, folder)| is_removed(folder))
     }
+}
+
+fn is_removed(folder: &OwnedFd) -> bool {
+    rustix::fs::fstat(folder).is_ok_and(|stat| stat.st_nlink == 0)
 }
 
 fn open_own(folder: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Why the client's own folders cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use {}: {source}", path.display())]
-pub struct HomeError {
+pub struct OwnFoldersError {
     /// Which of them.
     pub path: PathBuf,
     /// Why.
@@ -24,12 +24,12 @@ pub struct HomeError {
 
 /// The client's own folders. Cheap to clone; one per process.
 #[derive(Clone, Debug)]
-pub struct Home {
-    pub(super) shared: Arc<HomeParts>,
+pub struct OwnFolders {
+    pub(super) shared: Arc<OwnParts>,
 }
 
 #[derive(Debug)]
-pub(super) struct HomeParts {
+pub(super) struct OwnParts {
     pub staging: Arc<OwnedFd>,
     pub staging_mount: Mount,
     pub trash: Trash,
@@ -37,29 +37,28 @@ pub(super) struct HomeParts {
     next: AtomicU64,
 }
 
-impl Home {
+impl OwnFolders {
     /// Makes `staging` and `trash` below `home` as needed, readable by the owner alone, and removes what an earlier run staged.
     /// The caller holds the home's lock: nobody else may stage here meanwhile.
     ///
     /// # Errors
     /// When one of them cannot be made or opened.
-    pub fn open(home: &Path) -> Result<Self, HomeError> {
-        std::fs::create_dir_all(home).map_err(|source| HomeError { path: home.to_owned(), source })?;
+    pub fn open(home: &Path) -> Result<Self, OwnFoldersError> {
+        std::fs::create_dir_all(home).map_err(|source| OwnFoldersError { path: home.to_owned(), source })?;
         let staging_path = home.join("staging");
         let failed = |path: &Path| {
             let path = path.to_owned();
-            move |errno: Errno| HomeError { path, source: errno.into() }
+            move |errno: Errno| OwnFoldersError { path, source: errno.into() }
         };
         let staging = own_folder(&staging_path).map_err(failed(&staging_path))?;
         let staging_mount = mount_of(&staging).map_err(failed(&staging_path))?;
         clear(&staging).map_err(failed(&staging_path))?;
         let trash_path = home.join("trash");
-        let trash = own_folder(&trash_path).map_err(failed(&trash_path))?;
-        let trash = Trash::new(trash, trash_path.clone()).map_err(failed(&trash_path))?;
+        let trash = Trash::new(trash_path.clone()).map_err(failed(&trash_path))?;
         let token = uuid::Uuid::new_v4().simple().to_string();
         let next = AtomicU64::new(0);
         let staging = Arc::new(staging);
-        Ok(Self { shared: Arc::new(HomeParts { staging, staging_mount, trash, token, next }) })
+        Ok(Self { shared: Arc::new(OwnParts { staging, staging_mount, trash, token, next }) })
     }
 
     /// The trash, for its cleaner.
@@ -68,7 +67,7 @@ impl Home {
     }
 }
 
-impl HomeParts {
+impl OwnParts {
     /// A part of a file name that no other temporary file has: of this run, then a number.
     pub fn fresh(&self) -> String {
         format!("{}-{}", self.token, self.next.fetch_add(1, Ordering::Relaxed))
@@ -80,7 +79,8 @@ impl HomeParts {
     }
 }
 
-fn own_folder(path: &Path) -> Result<OwnedFd, Errno> {
+/// Opens a folder that only the owner can enter; makes it if needed.
+pub(super) fn own_folder(path: &Path) -> Result<OwnedFd, Errno> {
     match mkdirat(CWD, path, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno),
