@@ -8,6 +8,7 @@
 
 pub mod chunk_service;
 pub mod date;
+pub mod fault;
 pub mod item;
 pub mod join;
 pub mod sync_service;
