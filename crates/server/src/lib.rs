@@ -3,10 +3,16 @@
 
 pub mod db;
 
+pub mod accounts;
+mod admin;
 mod cli;
 pub mod config;
 pub mod data_dir;
+pub mod http;
 pub mod log;
+pub mod metrics;
+pub mod process;
+pub mod service;
 
 use clap::Parser;
 use cli::exit::{Exit, Failure};
@@ -48,5 +54,9 @@ fn answer(cli: &Cli, environment: impl Iterator<Item = (OsString, OsString)>) ->
         return Ok(Cli::completions(shell));
     }
     let config = config::load(&cli.sources(environment))?;
-    Err(Failure::command(format!("nothing to run yet in '{}'", config.data.display())))
+    log::start(config.log_format, if cli.command.is_some() { tracing::Level::WARN } else { config.log_level });
+    match &cli.command {
+        Some(command) => admin::run(&config, command).map(String::into_bytes),
+        None => process::run(&config).map(|()| Vec::new()),
+    }
 }

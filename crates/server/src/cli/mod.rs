@@ -15,13 +15,17 @@ pub const VERSION_LINE: &str = concat!("StackSync SyncService v", env!("CARGO_PK
 const USAGE: &str = "stacksync-server [OPTION]... [FILE]\n       stacksync-server [OPTION]... COMMAND";
 
 const AFTER_HELP: &str = "\
-Without a command the service runs until it is told to stop (SIGTERM, Ctrl-C). Without a configuration it keeps its data in the
-platform's data directory and listens on 127.0.0.1:8181. The commands work beside a running service and without one.
+Without a command the service runs until it is told to stop (SIGTERM, Ctrl-C).
+Without a configuration it keeps its data in the platform's data directory and
+listens on 127.0.0.1:8181. The commands work beside a running service, and
+without one.
 
-  stacksync-server                                          run, for this computer
-  STACKSYNC_HTTP_LISTEN=0.0.0.0:8181 stacksync-server       run, for the network, with TLS
-  stacksync-server user add anna --email anna@example.org   a user, and the code that joins her first device
-  stacksync-server device invite anna                       the code for one more device";
+  stacksync-server                            run, for this computer
+  STACKSYNC_HTTP_LISTEN=0.0.0.0:8181 \\
+      stacksync-server                        run, for the network, with TLS
+  stacksync-server user add anna \\
+      --email anna@example.org                add a user; prints a join code
+  stacksync-server device invite anna         a code for one more device";
 
 /// The sync service of StackSync.
 #[derive(Debug, Parser)]

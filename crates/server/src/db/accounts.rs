@@ -125,6 +125,25 @@ impl Db {
         self.read(read).await
     }
 
+    /// Which of these devices may not come in any more: revoked, unknown, or of a user who is disabled.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn turned_away(&self, devices: Vec<DeviceId>) -> Result<Vec<DeviceId>, DbError> {
+        let read = move |connection: &Connection| {
+            let sql =
+                "SELECT 1 FROM devices d JOIN users u ON u.number = d.user WHERE d.id = ?1 AND d.revoked = 0 AND u.disabled = 0";
+            let mut away = Vec::new();
+            for device in devices {
+                if first(connection, sql, [device.0.as_bytes()], |_| Ok(()))?.is_none() {
+                    away.push(device);
+                }
+            }
+            Ok(away)
+        };
+        self.read(read).await
+    }
+
     /// A user's devices, revoked ones too, in the order they joined.
     ///
     /// # Errors

@@ -1,0 +1,238 @@
+//! The service as a process: starts the parts in order, tells where it is, and stops without losing what it took.
+
+use crate::cli::exit::{Exit, Failure};
+use crate::config::{Config, Tls};
+use crate::data_dir::certificate::{self, CertificateError};
+use crate::data_dir::server_file::ServerFile;
+use crate::data_dir::{DataDir, Lock};
+use crate::db::Db;
+use crate::http::listen::Listener;
+use crate::http::{self, Door};
+use crate::metrics::Metrics;
+use crate::service::{ChunkService, Connected, Context, Gate, Notices, SyncService};
+use objectmq::local::{Hub, HubLimits};
+use objectmq::websocket::{self, CloseReason, DoorOptions};
+use objectmq::{AnswerLimits, BindOptions, Binding, Broker};
+use stacksync_chunks::store::FolderStore;
+use stacksync_chunks::ticket::TicketKey;
+use stacksync_protocol::{CHUNK_SERVICE, SYNC_SERVICE};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A service that runs.
+pub struct Running {
+    url: String,
+    address: SocketAddr,
+    data: DataDir,
+    _lock: Lock,
+    shutdown_wait: Duration,
+    bindings: Vec<Binding>,
+    broker: Broker,
+    sessions: websocket::Door,
+    /// Stops accepting connections and watching sessions.
+    stop_door: CancellationToken,
+    /// Stops the publisher when the outbox is empty.
+    stop_notices: CancellationToken,
+    connections: TaskTracker,
+    watching: TaskTracker,
+    publishing: TaskTracker,
+}
+
+/// Runs the service until the process is told to stop (SIGTERM, SIGINT); a second time ends it at once.
+///
+/// # Errors
+/// When it cannot start.
+pub fn run(config: &Config) -> Result<(), Failure> {
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::command(format!("cannot start threads: {error}")))?;
+    runtime.block_on(async {
+        let listen = |kind| signal(kind).map_err(|error| Failure::command(format!("cannot listen to signals: {error}")));
+        let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+        let running = start(config).await?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tokio::select! {
+            () = running.stop() => Ok(()),
+            _ = terminate.recv() => Err(Failure::command("stopped at once, on the second signal")),
+            _ = interrupt.recv() => Err(Failure::command("stopped at once, on the second signal")),
+        }
+    })
+}
+
+/// Every connection is a file.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// Starts the service.
+///
+/// # Errors
+/// What is in the way, with the exit code for it.
+pub async fn start(config: &Config) -> Result<Running, Failure> {
+    let data = DataDir::open_or_create(&config.data)?;
+    let lock = data.lock()?;
+    let tls = tls_files(&config.tls, &data)?;
+    let tls_config = match &tls {
+        Some((certificate, key, _)) => Some(certificate::server_config(certificate, key)?),
+        None => None,
+    };
+    let metrics = Arc::new(Metrics::default());
+    let hub = Hub::new(HubLimits::default());
+    let broker = Broker::new(Arc::new(hub.clone()));
+    let context = open_service(config, &data, &broker, &metrics)?;
+    let listener = Listener::bind(config.listen, tls_config, config.http, metrics).await.map_err(|error| {
+        Failure::new(Exit::Http, format!("cannot listen on {}: {error}; choose another address with http.listen", config.listen))
+    })?;
+    let address = listener.address().map_err(|error| Failure::new(Exit::Http, error))?;
+    let url = url(config, address);
+    let fingerprint = tls.and_then(|(_, _, fingerprint)| fingerprint);
+    let bindings = bind_objects(config, &broker, &context).await?;
+    let mut running = Running {
+        url: url.clone(),
+        address,
+        data,
+        _lock: lock,
+        shutdown_wait: config.shutdown_wait,
+        bindings,
+        broker,
+        sessions: websocket::Door::new(hub.clone(), DoorOptions::default()),
+        stop_door: CancellationToken::new(),
+        stop_notices: CancellationToken::new(),
+        connections: TaskTracker::new(),
+        watching: TaskTracker::new(),
+        publishing: TaskTracker::new(),
+    };
+    running.open(config, &context, &hub, listener);
+    ServerFile { url: url.clone(), pid: std::process::id(), fingerprint }.write(&running.data)?;
+    tracing::info!(%url, data = %running.data.path().display(), version = env!("CARGO_PKG_VERSION"), "listening");
+    Ok(running)
+}
+
+/// Certificate, key, and the fingerprint that devices must know, if TLS is on.
+type TlsFiles = (PathBuf, PathBuf, Option<String>);
+
+/// The certificate to be used, made if need be.
+pub(crate) fn tls_files(tls: &Tls, data: &DataDir) -> Result<Option<TlsFiles>, Failure> {
+    match tls {
+        Tls::Off => Ok(None),
+        Tls::SelfMade => {
+            let (certificate, key) = certificate::self_made(data)?;
+            let fingerprint = certificate::fingerprint(&certificate)?;
+            Ok(Some((certificate, key, Some(fingerprint))))
+        }
+        Tls::Files { certificate, key } => Ok(Some((certificate.clone(), key.clone(), None))),
+    }
+}
+
+impl From<CertificateError> for Failure {
+    fn from(error: CertificateError) -> Self {
+        Self::new(Exit::Config, error)
+    }
+}
+
+fn open_service(config: &Config, data: &DataDir, broker: &Broker, metrics: &Arc<Metrics>) -> Result<Arc<Context>, Failure> {
+    let db = Db::open(&data.database()).map_err(|error| Failure::new(Exit::Database, error))?;
+    let store = FolderStore::open(&data.chunks()).map_err(|error| Failure::new(Exit::Config, error))?;
+    let tickets = TicketKey::open(&data.ticket_key()).map_err(|error| Failure::new(Exit::Config, error))?;
+    Ok(Arc::new(Context {
+        gate: Gate::new(db.clone()),
+        db,
+        store: Arc::new(store),
+        tickets,
+        ticket_lifetime: config.ticket_lifetime,
+        notices: Notices::new(broker.clone(), Arc::clone(metrics)),
+        metrics: Arc::clone(metrics),
+    }))
+}
+
+async fn bind_objects(config: &Config, broker: &Broker, context: &Arc<Context>) -> Result<Vec<Binding>, Failure> {
+    let options = BindOptions { workers: config.workers, answers: AnswerLimits::default() };
+    let sync = broker.bind(SYNC_SERVICE, Arc::new(SyncService(Arc::clone(context))), options.clone()).await;
+    let chunks = broker.bind(CHUNK_SERVICE, Arc::new(ChunkService(Arc::clone(context))), options).await;
+    [sync, chunks].into_iter().map(|binding| binding.map_err(|error| Failure::new(Exit::ObjectMq, error))).collect()
+}
+
+impl Running {
+    /// Where devices reach it.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Starts what runs beside the calls.
+    fn open(&mut self, config: &Config, context: &Arc<Context>, hub: &Hub, listener: Listener) {
+        let connected = Arc::new(Connected::default());
+        let door =
+            Door::new(Arc::clone(context), Arc::clone(hub.stats()), self.sessions.clone(), Arc::clone(&connected), &config.http);
+        let router = http::router(Arc::new(door));
+        self.watching.spawn(listener.serve(router, self.stop_door.clone(), self.connections.clone()));
+        let (watched, sessions, stop) = (Arc::clone(context), self.sessions.clone(), self.stop_door.clone());
+        self.watching.spawn(async move { connected.watch(&watched, &sessions, &stop).await });
+        if let Some(outbox) = context.db.outbox() {
+            let (context, stop) = (Arc::clone(context), self.stop_notices.clone());
+            self.publishing.spawn(async move { context.notices.run(&context.db, outbox, &stop).await });
+        }
+    }
+
+    /// Stops: accepts nothing more, finishes what was taken, tells everybody of it, closes. Waits no longer than configured.
+    pub async fn stop(self) {
+        tracing::info!("stopping");
+        let Self { bindings, broker, sessions, stop_door, stop_notices, connections, watching, publishing, .. } = self;
+        let finished = async {
+            stop_door.cancel();
+            futures_util::future::join_all(bindings.into_iter().map(Binding::unbind)).await;
+            watching.close();
+            watching.wait().await;
+            connections.close();
+            stop_notices.cancel();
+            publishing.close();
+            publishing.wait().await;
+            sessions.close(&CloseReason::new(CloseReason::AWAY, "The service stops.")).await;
+            broker.close().await;
+            connections.wait().await;
+        };
+        if tokio::time::timeout(self.shutdown_wait, finished).await.is_err() {
+            tracing::warn!("stopped before everything was finished; devices will try again");
+        }
+        ServerFile::remove(&self.data);
+        tracing::info!("stopped");
+    }
+}
+
+/// Where devices reach a service that listens here.
+pub(crate) fn url(config: &Config, address: SocketAddr) -> String {
+    if let Some(url) = &config.public_url {
+        return url.clone();
+    }
+    let scheme = if config.tls == Tls::Off { "http" } else { "https" };
+    let host = if address.ip().is_unspecified() { own_address(address.ip()) } else { address.ip() };
+    format!("{scheme}://{}", SocketAddr::new(host, address.port()))
+}
+
+/// The address of this computer that others see: that from which it would reach them. Sends nothing.
+fn own_address(unspecified: IpAddr) -> IpAddr {
+    let (any, far): (IpAddr, IpAddr) = match unspecified {
+        IpAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED.into(), std::net::Ipv4Addr::new(192, 0, 2, 1).into()),
+        IpAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED.into(), std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
+    };
+    let found = UdpSocket::bind((any, 0)).and_then(|socket| socket.connect((far, 9)).and_then(|()| socket.local_addr()));
+    let loopback: IpAddr = if any.is_ipv4() { std::net::Ipv4Addr::LOCALHOST.into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+    found.map_or(loopback, |address| address.ip())
+}

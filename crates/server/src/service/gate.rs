@@ -1,0 +1,128 @@
+//! The one place that decides who may do what with a workspace.
+//!
+//! Every operation on a workspace takes an [`Authorized`], and only [`Gate::workspace`] makes one. What a request says about its
+//! sender is never believed, only compared ([`Principal::check`]).
+
+use super::Fault;
+use crate::db::{Access, Db, Membership, Role};
+use stacksync_core::values::{DeviceId, UserId, WorkspaceId};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// How long a membership that was looked up is believed. A commit looks again, in its own transaction.
+const BELIEF: Duration = Duration::from_secs(1);
+/// Memberships that are remembered at a time.
+const MEMBERSHIPS_MAX: usize = 10_000;
+
+/// Who calls, as the door found out by the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// The account.
+    pub user: UserId,
+    /// The device.
+    pub device: DeviceId,
+}
+
+impl Principal {
+    /// Compares what a request says about its sender with who he is.
+    ///
+    /// # Errors
+    /// [`Fault::NotYou`].
+    pub fn check(&self, user: Option<Uuid>, device: Option<Uuid>) -> Result<(), Fault> {
+        if user.is_some_and(|user| user != self.user.0) {
+            return Err(Fault::NotYou("user"));
+        }
+        if device.is_some_and(|device| device != self.device.0) {
+            return Err(Fault::NotYou("device"));
+        }
+        Ok(())
+    }
+}
+
+/// Proof that a caller may read and write a workspace.
+#[derive(Clone, Copy, Debug)]
+pub struct Authorized<'a> {
+    caller: &'a Principal,
+    workspace: WorkspaceId,
+    membership: Membership,
+}
+
+impl Authorized<'_> {
+    /// The workspace.
+    pub const fn workspace(&self) -> WorkspaceId {
+        self.workspace
+    }
+
+    /// Who may.
+    pub const fn caller(&self) -> &Principal {
+        self.caller
+    }
+
+    /// As what.
+    pub const fn role(&self) -> Role {
+        self.membership.role
+    }
+
+    /// Who pays with his quota.
+    pub const fn owner(&self) -> UserId {
+        self.membership.owner
+    }
+}
+
+/// Decides.
+pub struct Gate {
+    db: Db,
+    believed: Mutex<HashMap<(UserId, WorkspaceId), (Membership, Instant)>>,
+}
+
+impl Gate {
+    /// A gate that looks memberships up here.
+    pub fn new(db: Db) -> Self {
+        Self { db, believed: Mutex::default() }
+    }
+
+    /// Lets the caller work with the workspace if he is a member of it.
+    ///
+    /// # Errors
+    /// [`Fault::NoAccess`], also where there is no such workspace; or the store failed.
+    pub async fn workspace<'a>(&self, caller: &'a Principal, workspace: WorkspaceId) -> Result<Authorized<'a>, Fault> {
+        let membership = match self.remembered(caller.user, workspace) {
+            Some(membership) => membership,
+            None => {
+                let membership = self.db.membership(caller.user, workspace).await?.ok_or(Fault::NoAccess)?;
+                self.remember(caller.user, workspace, membership);
+                membership
+            }
+        };
+        Ok(Authorized { caller, workspace, membership })
+    }
+
+    /// Whether the device may come in now, with whatever it was given before: it is not revoked, and its user is neither disabled
+    /// nor gone.
+    ///
+    /// # Errors
+    /// [`Fault::NoAccess`], or the store failed.
+    pub async fn device(&self, device: DeviceId) -> Result<Principal, Fault> {
+        let (user, device) = self.db.device(device).await?.ok_or(Fault::NoAccess)?;
+        if device.revoked || user.access == Access::Disabled {
+            return Err(Fault::NoAccess);
+        }
+        Ok(Principal { user: user.id, device: device.id })
+    }
+
+    fn remembered(&self, user: UserId, workspace: WorkspaceId) -> Option<Membership> {
+        let believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+        let (membership, since) = believed.get(&(user, workspace))?;
+        (since.elapsed() < BELIEF).then_some(*membership)
+    }
+
+    fn remember(&self, user: UserId, workspace: WorkspaceId, membership: Membership) {
+        let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
+        if believed.len() >= MEMBERSHIPS_MAX {
+            believed.clear();
+        }
+        believed.insert((user, workspace), (membership, Instant::now()));
+    }
+}

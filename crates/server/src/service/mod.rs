@@ -1,0 +1,109 @@
+//! The remote objects of the service: `ISyncService` and `IChunkService`.
+//!
+//! Who calls is what the door found out ([`Principal`]); what he may do with a workspace is decided by [`Gate`] alone. Nothing here
+//! speaks HTTP or SQL.
+
+mod account;
+mod answer;
+mod border;
+mod chunks;
+mod commit;
+mod fault;
+mod gate;
+mod notices;
+mod read;
+mod session;
+
+pub use chunks::ChunkService;
+pub use fault::Fault;
+pub use gate::{Authorized, Gate, Principal};
+pub use notices::Notices;
+pub use session::{Connected, SessionGate};
+
+use crate::db::Db;
+use crate::metrics::{Metrics, Outcome};
+use commit::Answered;
+use objectmq::{BoxFuture, Caller, Incoming, RawValue, RemoteError, RemoteObject, encode_result};
+use serde::Serialize;
+use stacksync_chunks::store::ChunkStore;
+use stacksync_chunks::ticket::TicketKey;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What the remote objects work with.
+pub struct Context {
+    /// The metadata.
+    pub db: Db,
+    /// The chunks.
+    pub store: Arc<dyn ChunkStore>,
+    /// The key that signs chunk tickets.
+    pub tickets: TicketKey,
+    /// Life of a chunk ticket.
+    pub ticket_lifetime: Duration,
+    /// Who may do what.
+    pub gate: Gate,
+    /// What devices are told.
+    pub notices: Notices,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The result of a method, encoded.
+type Answer = Result<Box<RawValue>, Fault>;
+
+fn encoded(result: &impl Serialize) -> Answer {
+    encode_result(result).map_err(|error| Fault::Failed(error.message))
+}
+
+/// The caller, as the door let him in.
+fn principal(caller: &Caller) -> Result<&Principal, Fault> {
+    caller.get::<Principal>().ok_or(Fault::NotAuthenticated)
+}
+
+/// Counts a call and turns its fault into what the caller is told.
+fn finished(metrics: &Metrics, incoming: &Incoming, started: Instant, answer: Answer) -> Result<Box<RawValue>, RemoteError> {
+    let outcome = if answer.is_ok() { Outcome::Answer } else { Outcome::Error };
+    metrics.call(&incoming.method, outcome, started.elapsed());
+    answer.map_err(|fault| {
+        if fault.is_ours() {
+            metrics.errors.one();
+            tracing::error!(method = %incoming.method, call = %incoming.id, %fault, "a call failed");
+        } else {
+            tracing::debug!(method = %incoming.method, call = %incoming.id, %fault, "a call was refused");
+        }
+        fault.into()
+    })
+}
+
+/// `ISyncService`.
+pub struct SyncService(pub Arc<Context>);
+
+impl RemoteObject for SyncService {
+    fn call(&self, incoming: Incoming) -> BoxFuture<'_, Result<Box<RawValue>, RemoteError>> {
+        Box::pin(async move {
+            let started = Instant::now();
+            let answer = self.answer(&incoming).await;
+            finished(&self.0.metrics, &incoming, started, answer)
+        })
+    }
+}
+
+impl SyncService {
+    async fn answer(&self, incoming: &Incoming) -> Answer {
+        let context = &*self.0;
+        let caller = principal(&incoming.caller)?;
+        match &*incoming.method {
+            "commit" => {
+                let how = if incoming.asynchronous { Answered::ByNotice } else { Answered::Directly };
+                encoded(&commit::commit(context, caller, incoming.param()?, how).await?)
+            }
+            "getChanges" => read::get_changes(context, caller, incoming.param()?).await,
+            "getWorkspaces" => encoded(&read::get_workspaces(context, caller, incoming.param()?).await?),
+            "getAccountInfo" => encoded(&account::get_account_info(context, caller, incoming.param()?).await?),
+            "updateDevice" => encoded(&account::update_device(context, caller, incoming.param()?).await?),
+            "updateWorkspace" => encoded(&account::update_workspace(context, caller, incoming.param()?).await?),
+            "createShareProposal" => Err(Fault::Later("Sharing is not part of this version of the service.")),
+            method => Err(Fault::Remote(RemoteError::unknown_method(method))),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! `getChanges` and `getWorkspaces`.
+
+use super::{Answer, Authorized, Context, Fault, Principal, encoded};
+use crate::db::{ChangedItem, WorkspaceView};
+use stacksync_core::values::{Revision, WorkspaceId};
+use stacksync_protocol::item::ItemMetadata;
+use stacksync_protocol::sync_service::{
+    CHANGES_PAGE_MAX, Changes, GetChangesRequest, GetWorkspacesRequest, Owner, ParentItem, Workspace,
+};
+
+/// Encoded length of an answer that is never exceeded by more than one item, in bytes.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+/// The same for a whole tree, which cannot be paged.
+const TREE_BYTES_MAX: usize = 12 << 20;
+/// Encoded length of an item without its name and chunks, and of a chunk, in bytes.
+const ITEM_BYTES: usize = 400;
+const CHUNK_BYTES: usize = 75;
+
+/// The changes since a revision, page by page; without a revision the whole tree, as in the original.
+pub async fn get_changes(context: &Context, caller: &Principal, request: GetChangesRequest) -> Answer {
+    caller.check(request.user_id, None)?;
+    let place = context.gate.workspace(caller, WorkspaceId(request.workspace_id)).await?;
+    match request.since {
+        Some(since) => encoded(&changes_since(context, &place, since, request.limit).await?),
+        None => encoded(&tree(context, &place).await?),
+    }
+}
+
+async fn changes_since(context: &Context, place: &Authorized<'_>, since: u64, limit: Option<u32>) -> Result<Changes, Fault> {
+    let limit = limit.unwrap_or(CHANGES_PAGE_MAX).clamp(1, CHANGES_PAGE_MAX);
+    let changes = context.db.changes(place.workspace(), Revision(since), limit).await?;
+    let mut bytes = 0;
+    let mut to = changes.to;
+    let mut items = Vec::with_capacity(changes.items.len());
+    for change in &changes.items {
+        // The first one always goes, or nobody would get past it.
+        if bytes > PAGE_BYTES_MAX {
+            break;
+        }
+        bytes += encoded_bytes(change);
+        items.push(metadata(change, place.workspace()));
+    }
+    if let (true, Some(last)) = (items.len() < changes.items.len(), changes.items.get(items.len().saturating_sub(1))) {
+        to = last.item.revision;
+    }
+    Ok(Changes { epoch: changes.epoch, since, to: to.0, head: changes.head.0, items })
+}
+
+async fn tree(context: &Context, place: &Authorized<'_>) -> Result<Vec<ItemMetadata>, Fault> {
+    let tree = context.db.tree(place.workspace()).await?;
+    if tree.iter().map(|item| encoded_bytes(&item.entry)).sum::<usize>() > TREE_BYTES_MAX {
+        return Err(Fault::Invalid(
+            "The workspace has too many items for one answer; ask for its changes since revision 0.".into(),
+        ));
+    }
+    let listed =
+        tree.iter().map(|item| ItemMetadata { level: i32::try_from(item.level).ok(), ..metadata(&item.entry, place.workspace()) });
+    Ok(listed.collect())
+}
+
+fn metadata(change: &ChangedItem, workspace: WorkspaceId) -> ItemMetadata {
+    ItemMetadata {
+        device_id: Some(change.device.0),
+        workspace_id: Some(workspace.0),
+        ..ItemMetadata::from_remote(&change.item, change.status)
+    }
+}
+
+/// About how long this item is on the wire: an upper bound but for names full of characters that JSON escapes.
+fn encoded_bytes(change: &ChangedItem) -> usize {
+    ITEM_BYTES + change.item.place.name.as_str().len() + CHUNK_BYTES * change.item.body.chunks().len()
+}
+
+/// The workspaces of the caller.
+pub async fn get_workspaces(context: &Context, caller: &Principal, request: GetWorkspacesRequest) -> Result<Vec<Workspace>, Fault> {
+    caller.check(request.user_id, None)?;
+    let views = context.db.workspaces_of(caller.user).await?;
+    if views.is_empty() {
+        return Err(Fault::NoWorkspaces);
+    }
+    Ok(views.iter().map(|view| workspace(context, view)).collect())
+}
+
+fn workspace(context: &Context, view: &WorkspaceView) -> Workspace {
+    Workspace {
+        id: view.id.0,
+        name: view.name.as_str().to_owned(),
+        parent_item: ParentItem { id: view.parent.map(|parent| parent.get()) },
+        latest_revision: view.revision.0,
+        owner: Owner { id: view.owner.0 },
+        swift_container: view.id.to_string(),
+        // Bytes travel by ticket.
+        swift_url: String::new(),
+        is_shared: view.is_shared,
+        is_encrypted: view.is_encrypted,
+        is_default: view.is_default,
+        epoch: Some(context.db.epoch()),
+    }
+}
