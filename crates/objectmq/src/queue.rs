@@ -127,3 +127,99 @@ impl Queue {
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Caller, Message, MessageType};
+
+    fn item(number: u64) -> Waiting {
+        let message = Message {
+            app_id: "a".into(),
+            correlation_id: "c".into(),
+            reply_to: None,
+            kind: MessageType::Gson,
+            body: bytes::Bytes::new(),
+        };
+        Waiting { tag: number, ..Parcel::new(message, Caller::anonymous()).into() }
+    }
+
+    #[tokio::test]
+    async fn it_is_bounded_ordered_and_ends() {
+        let queue = Queue::new(2, Arc::default());
+        assert_eq!(queue.offer(item(1)), Ok(()));
+        assert_eq!(queue.offer(item(2)), Ok(()));
+        assert_eq!(queue.offer(item(3)), Err(NotTaken::Full));
+        assert_eq!(queue.next().await.unwrap().tag, 1);
+        queue.put_back(item(1)).unwrap();
+        assert_eq!((queue.next().await.unwrap().tag, queue.stats.queued.get()), (1, 1));
+        assert_eq!(queue.close().len(), 1);
+        assert_eq!(queue.offer(item(4)), Err(NotTaken::Closed));
+        assert!(queue.next().await.is_none());
+        assert_eq!(queue.stats.queued.get(), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn as_many_offers_wake_as_many_consumers() {
+        const ROUNDS: u64 = 3_000;
+        let queue = Arc::new(Queue::new(2, Arc::default()));
+        let both_took = Arc::new(tokio::sync::Barrier::new(3));
+        for _ in 0..2 {
+            let (queue, both_took) = (queue.clone(), both_took.clone());
+            tokio::spawn(async move {
+                while queue.next().await.is_some() {
+                    both_took.wait().await;
+                }
+            });
+        }
+        for round in 0..ROUNDS {
+            queue.offer(item(round)).unwrap();
+            queue.offer(item(round)).unwrap();
+            crate::conformance::soon(both_took.wait()).await;
+        }
+        queue.close();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn nothing_is_lost_or_stuck_among_many_consumers_that_come_and_go() {
+        const ITEMS: u64 = 20_000;
+        let queue = Arc::new(Queue::new(ITEMS as usize, Arc::default()));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let consumers: Vec<_> = (0..8)
+            .map(|number| {
+                let (queue, seen) = (queue.clone(), seen.clone());
+                tokio::spawn(async move {
+                    loop {
+                        // Some waits are given up at once: that must lose nothing.
+                        let item = if number % 2 == 0 {
+                            match tokio::time::timeout(std::time::Duration::from_micros(50), queue.next()).await {
+                                Ok(item) => item,
+                                Err(_) => continue,
+                            }
+                        } else {
+                            queue.next().await
+                        };
+                        match item {
+                            Some(item) => lock(&seen).push(item.tag),
+                            None => return,
+                        }
+                    }
+                })
+            })
+            .collect();
+        for number in 0..ITEMS {
+            queue.offer(item(number)).unwrap();
+            if number % 64 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        crate::conformance::eventually("all were taken", || lock(&seen).len() as u64 == ITEMS).await;
+        queue.close();
+        for consumer in consumers {
+            consumer.await.unwrap();
+        }
+        let mut seen = std::mem::take(&mut *lock(&seen));
+        seen.sort_unstable();
+        assert!(seen.into_iter().eq(0..ITEMS));
+    }
+}

@@ -56,6 +56,12 @@ impl Pending {
         self.fail_all(&SendError::Closed);
     }
 
+    /// Calls that wait.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
+    }
+
     fn fail_all(&self, error: &SendError) {
         for shard in &self.shards {
             let mut shard = lock(shard);

@@ -97,11 +97,10 @@ impl Session {
         drop(unsettled);
     }
 
-    fn read(&self, frame: &Bytes) -> Result<(), Flaw> {
-        let read = FrameIn::read(frame)?;
+    fn act(&self, read: &FrameIn<'_>, frame: &Bytes) -> Result<(), Flaw> {
         match read.op {
-            Op::Publish => self.publish(&read, frame),
-            Op::Settle => self.settle(&read),
+            Op::Publish => self.publish(read, frame),
+            Op::Settle => self.settle(read),
             Op::Answer => {
                 let message = read.message(frame, None)?;
                 // Names of reply queues cannot be guessed: whoever has one was asked. Nobody waits to hear that it is gone.
@@ -166,6 +165,11 @@ impl Session {
         Ok(())
     }
 
+    fn refuse(&self, about: About<'_>, flaw: Flaw) {
+        self.hub.stats().malformed.add(1);
+        self.send(frames::error(about, &SendError::Malformed(flaw)));
+    }
+
     fn send(&self, frame: Bytes) {
         offer(&self.outlet, frame);
     }
@@ -183,16 +187,18 @@ pub struct SessionInflow(Arc<Session>);
 
 impl Inflow for SessionInflow {
     fn text(&mut self, frame: Bytes) {
-        let session = &*self.0;
-        if let Err(flaw) = session.read(&frame) {
-            session.hub.stats().malformed.add(1);
-            session.send(frames::error(About::Frame, &SendError::Malformed(flaw)));
+        match FrameIn::read(&frame) {
+            Err(flaw) => self.0.refuse(About::Frame, flaw),
+            Ok(read) => {
+                if let Err(flaw) = self.0.act(&read, &frame) {
+                    self.0.refuse(read.id().map_or(About::Frame, About::Call), flaw);
+                }
+            }
         }
     }
 
     fn binary(&mut self) {
-        self.0.hub.stats().malformed.add(1);
-        self.0.send(frames::error(About::Frame, &SendError::Malformed("binary frames are not used".to_owned())));
+        self.0.refuse(About::Frame, "binary frames are not used".to_owned());
     }
 }
 
