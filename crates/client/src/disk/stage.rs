@@ -58,14 +58,14 @@ impl WriteTarget {
 #[derive(Debug)]
 pub struct Staged {
     pub(super) target: WriteTarget,
-    pub(super) file: File,
+    pub(super) file: Arc<File>,
     pub(super) temporary: Temporary,
 }
 
 impl Staged {
     /// The file to fill, from offset 0 on, with exactly the target's bytes; whole blocks of zeros may be left out as holes
     /// (`set_len` sets the size). Readable too.
-    pub const fn file(&self) -> &File {
+    pub const fn file(&self) -> &Arc<File> {
         &self.file
     }
 
@@ -183,6 +183,6 @@ impl Disk {
                 return Err(ApplyError::NoSpace);
             }
         }
-        Ok(Staged { target, file, temporary })
+        Ok(Staged { target, file: Arc::new(file), temporary })
     }
 }

@@ -87,7 +87,7 @@ impl World {
     fn stage(&self, text: &str, content: &str, replaces: Option<Stat>) -> Result<Staged, ApplyError> {
         let target = WriteTarget { path: path(text), size: content.len() as u64, executable: false, modified: OLD, replaces };
         let staged = self.disk.stage(target)?;
-        let mut file = staged.file();
+        let mut file = &**staged.file();
         file.write_all(content.as_bytes()).unwrap();
         Ok(staged)
     }
@@ -619,7 +619,7 @@ fn a_sparse_file_is_read_and_staged_without_its_holes() {
     let target = WriteTarget { path: path("sparse"), size, executable: false, modified: OLD, replaces: None };
     let staged = world.disk.stage(target).unwrap();
     staged.file().set_len(size).unwrap();
-    std::os::unix::fs::FileExt::write_at(staged.file(), b"end", size - 3).unwrap();
+    std::os::unix::fs::FileExt::write_at(&**staged.file(), b"end", size - 3).unwrap();
     world.apply(staged).unwrap();
     let metadata = fs::metadata(world.at("sparse")).unwrap();
     assert_eq!(metadata.len(), size);
@@ -707,5 +707,99 @@ fn the_trash_is_emptied_by_age_and_of_too_many_replaced_versions() {
         assert!(world.apply(DiskAction::Trash { path: path(name), expect: world.stat(name) }).is_ok());
         fs::remove_dir_all(&trash).ok();
         fs::create_dir(&trash).ok();
+    }
+}
+
+/// A small file system of its own at a path, where this machine lets us mount one.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(at: &Path) -> Option<Self> {
+        fs::create_dir_all(at).unwrap();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=1m,nr_inodes=12", "none"]).arg(at).stderr(std::process::Stdio::null());
+        mount.status().is_ok_and(|status| status.success()).then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        std::process::Command::new("umount").arg("-l").arg(&self.0).status().ok();
+    }
+}
+
+#[test]
+fn a_root_whose_disk_is_not_mounted_is_lost_not_empty() {
+    let world = World::new(Variant::Same);
+    let Some(mounted) = Mounted::new(&world.at("disk")) else { return };
+    world.write("disk/file", "x");
+    let root = world.at("disk");
+    let disk = Disk::new(&world.own, root.clone(), RootIdentity::of(&root).unwrap(), ItemPath::top());
+    assert_eq!(disk.scan(&ItemPath::top(), None).result.unwrap().entries.len(), 1);
+    drop(mounted);
+    assert!(matches!(disk.scan(&ItemPath::top(), None).result, Err(ScanError::RootLost(_))));
+}
+
+#[test]
+fn a_full_disk_is_told_and_changes_nothing() {
+    let world = World::new(Variant::Same);
+    let Some(_mounted) = Mounted::new(&world.at("disk")) else { return };
+    world.write("disk/file", "old");
+    let old = world.stat("disk/file");
+    let staged = world.stage("disk/file", "new", Some(old.clone())).unwrap();
+    let room = vec![7; 64 * 1024];
+    let mut filler = fs::File::create(world.at("disk/filler")).unwrap();
+    while filler.write_all(&room).is_ok() {}
+    let mut full = world.stage("disk/new", "", None).unwrap();
+    full.target.size = 1 << 20;
+    let mut file = &**full.file();
+    assert_eq!(file.write_all(&vec![7; 1 << 20]).unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    drop(full);
+    let number = (0..20).find(|number| fs::File::create(world.at(&format!("disk/{number}"))).is_err());
+    assert!(number.is_some(), "no name is left");
+    let make = DiskAction::MakeFolder { path: path("disk/folder") };
+    assert_eq!(world.apply(make), Err(ApplyError::NoSpace));
+    assert_eq!(world.stage("disk/other", "x", None).unwrap_err(), ApplyError::NoSpace);
+    assert_eq!(world.read("disk/file"), "old");
+    // What is staged already still gets its place, and the old version its place in the trash.
+    assert!(world.apply(staged).is_ok());
+    assert_eq!(world.read("disk/file"), "new");
+    assert_eq!(world.trash(), trashed(&[("disk/file", "old")]));
+}
+
+#[test]
+fn a_disk_mounted_inside_the_folder_is_synced_but_nothing_moves_across() {
+    let world = World::new(Variant::Same);
+    let Some(_mounted) = Mounted::new(&world.at("disk")) else { return };
+    world.write("file", "x");
+    world.put("disk/new", "y", None).unwrap();
+    assert_eq!(world.read("disk/new"), "y");
+    let across = DiskAction::Move { from: path("file"), expect: world.stat("file"), to: path("disk/file") };
+    assert!(matches!(world.apply(across), Err(ApplyError::Failed(text)) if text.contains("different file systems")));
+    let expect = world.stat("disk/new");
+    assert_eq!(world.apply(DiskAction::Trash { path: path("disk/new"), expect }), Ok(Applied::Absent));
+    assert_eq!(world.trash(), trashed(&[("disk/new", "y")]));
+    world.assert_clean("mounted inside");
+}
+
+#[test]
+fn what_cannot_be_copied_to_the_trash_stays_where_it_is() {
+    for renames in [Renames::Flagged, Renames::Plain] {
+        let world = World::new(Variant::Same);
+        let Some(_mounted) = Mounted::new(&world.at("home")) else { return };
+        let own = OwnFolders::open(&world.at("home")).unwrap();
+        fs::create_dir(world.at("root")).unwrap();
+        let root = world.at("root");
+        let disk = Disk::with_renames(&own, root.clone(), RootIdentity::of(&root).unwrap(), ItemPath::top(), renames);
+        // More than the trash's disk has room for.
+        let big = "x".repeat(2 << 20);
+        world.write("root/big", &big);
+        let expect = disk.scan(&ItemPath::top(), None).result.unwrap().entries.remove(0).stat;
+        let trash = DiskAction::Trash { path: path("big"), expect: expect.clone() };
+        assert_eq!(disk.apply(vec![trash.into()]), [Err(ApplyError::NoSpace)], "{renames:?}");
+        let target = WriteTarget { path: path("big"), size: 0, executable: false, modified: OLD, replaces: Some(expect) };
+        let staged = disk.stage(target).unwrap();
+        assert_eq!(disk.apply(vec![staged.into()]), [Err(ApplyError::NoSpace)], "{renames:?}");
+        assert_eq!(tree(&world.at("root")), [("big".to_owned(), Some(big))], "{renames:?}");
     }
 }
