@@ -1,8 +1,11 @@
 //! Measures the ways to make a batch of small files durable, for `docs/decisions/chunk-durability.md`.
 //!
-//! `chrt -r 1 cargo run --release -p stacksync-chunks --example durability -- DIR`: prints files/s for each way. Removes nothing until
-//! the end, since mass deletions slow ext4 down for minutes.
+//! `chrt -r 1 cargo run --release -p stacksync-chunks --example durability -- DIR`: prints files/s for each way. Removes nothing:
+//! after mass deletions ext4 takes up to twenty times longer to create files, for minutes.
 
+use stacksync_chunks::pack;
+use stacksync_chunks::store::{ChunkStore, FolderStore};
+use stacksync_core::values::{ChunkName, WorkspaceId};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -59,7 +62,57 @@ fn main() -> io::Result<()> {
             "{way:?}: {rate:.0} files/s; per batch of {BATCH_FILES}: write {write:.1} ms, data {data:.1} ms, names {names:.1} ms"
         );
     }
-    fs::remove_dir_all(&dir)
+    for callers in [1, 4] {
+        let rate = tokio::runtime::Runtime::new()?.block_on(store_rate(&dir.join(format!("store-{callers}")), callers));
+        println!("FolderStore, {callers} callers, batches of {BATCH_FILES}: {rate:.0} chunks/s");
+    }
+    let rate = tokio::runtime::Runtime::new()?.block_on(single_rate(&dir.join("single")));
+    println!("FolderStore, one caller, one chunk at a time: {rate:.0} chunks/s");
+    println!("kept: {}", dir.display());
+    Ok(())
+}
+
+/// The storage itself: proof, look for what is there, and all.
+async fn store_rate(root: &Path, callers: usize) -> f64 {
+    let Ok(store) = FolderStore::open(root) else { return 0.0 };
+    let start = Instant::now();
+    let work: Vec<_> = (0..callers)
+        .map(|caller| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for batch in 0..BATCHES {
+                    let first = (caller * BATCHES + batch) * BATCH_FILES;
+                    put(&store, (first..first + BATCH_FILES).filter_map(chunk).collect()).await;
+                }
+            })
+        })
+        .collect();
+    for one in work {
+        let _ = one.await;
+    }
+    (callers * BATCHES * BATCH_FILES) as f64 / start.elapsed().as_secs_f64()
+}
+
+async fn single_rate(root: &Path) -> f64 {
+    let Ok(store) = FolderStore::open(root) else { return 0.0 };
+    let start = Instant::now();
+    for number in 0..BATCH_FILES {
+        put(&store, chunk(number).into_iter().collect()).await;
+    }
+    BATCH_FILES as f64 / start.elapsed().as_secs_f64()
+}
+
+async fn put(store: &FolderStore, chunks: Vec<(ChunkName, bytes::Bytes)>) {
+    if let Err(error) = store.put_batch(WorkspaceId(uuid::Uuid::from_u128(1)), chunks).await {
+        eprintln!("{error}");
+    }
+}
+
+/// Another chunk for each number, that cannot be compressed.
+fn chunk(number: usize) -> Option<(ChunkName, bytes::Bytes)> {
+    let mut plain = [0; FILE_BYTES];
+    blake3::Hasher::new().update(&number.to_le_bytes()).finalize_xof().fill(&mut plain);
+    Some((ChunkName::of(&plain), pack::pack(&plain).ok()?))
 }
 
 fn store_batch(root: &Path, batch: usize, way: Way, phases: &mut [Duration; 3]) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! A chunk at rest: a header that says how to read it, then its bytes, compressed where that helps.
 //!
 //! ```text
-//! magic "SSCK" | format u8 = 1 | compression u8 (0 none, 1 zstd) | encryption u8 = 0 | reserved u8 = 0 | plain length u32 BE | payload
+//! "SSCK" | format u8 = 1 | compression u8 (0 none, 1 zstd) | encryption u8 = 0 | reserved u8 = 0 | plain length u32 BE | payload
 //! ```
 //!
 //! What is unpacked is checked against the chunk's name before anyone sees it. Nothing that a header or a payload claims may make
@@ -292,7 +292,8 @@ mod tests {
             let mut packed = pack(text.as_bytes()).unwrap().to_vec();
             let at = at.index(packed.len());
             packed[at] ^= flip;
-            // A flip in the payload may still decompress to the same bytes (zstd's own header has spare bits): then it does no harm.
+            // A flip in the payload may still decompress to the same bytes (zstd's own header has spare bits): then it does no
+            // harm.
             if let Ok(plain) = unpack(&ChunkName::of(text.as_bytes()), &packed.into()) {
                 prop_assert_eq!(plain, text.as_bytes());
             }

@@ -1,8 +1,8 @@
 //! Tickets: proof that the service let this device do this one thing with the chunks of this container, until then.
 //!
-//! A ticket travels as a parameter of an address. It carries only what the address does not say itself: who, until when, and a keyed
-//! BLAKE3 hash over all of it together with the operation, the container and the chunk. It must never be valid for another of these.
-//! Whoever holds the key can make any ticket: it stays in the service's own folder and is wiped from memory.
+//! A ticket travels as a parameter of an address. It carries only what the address does not say itself: who, until when, and a
+//! keyed BLAKE3 hash over all of it together with the operation, the container and the chunk. It must never be valid for another of
+//! these. Whoever holds the key can make any ticket: it stays in the service's own folder and is wiped from memory.
 
 use stacksync_core::values::{ChunkName, DeviceId, WorkspaceId};
 use std::fs::{self, File, OpenOptions};

@@ -18,6 +18,10 @@ pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Chunks larger than this travel alone.
 pub const BATCH_CHUNK_BYTES_MAX: usize = 128 * 1024;
 
+/// A device sends this header (with any value) with a `GET` for a single chunk that came damaged before. The service then verifies the
+/// chunk first, and if it is damaged sets it aside and answers that it is missing, so that the next put brings it back.
+pub const CHECK_HEADER: &str = "stacksync-check";
+
 /// Which of these chunks does the storage lack, and where do they go?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,7 +1,8 @@
 //! Where packed chunks are kept: one container per workspace, chunks by name.
 //!
-//! A chunk is never overwritten by different bytes, and what [`ChunkStore::put_batch`] has answered survives a power cut: the commit
-//! that names the chunk relies on it (steps 6 and 10 of the path of a commit). A storage is what passes the suite in `conformance`.
+//! A chunk is never overwritten by different bytes, and what [`ChunkStore::put_batch`] has answered survives a power cut: the
+//! commit that names the chunk relies on it (steps 6 and 10 of the path of a commit). A storage is what passes the suite in
+//! `conformance`.
 
 mod folder;
 mod memory;
@@ -30,8 +31,9 @@ pub trait ChunkStore: Send + Sync {
 
     /// Stores packed chunks; they are durable when it answers. Makes the container if need be.
     ///
-    /// Each must unpack to what its name promises, else [`StoreError::Refused`] and none of the batch is stored. A chunk that is there
-    /// already stays as it is, unless it is damaged: then it is replaced. After another error some of the batch may be stored.
+    /// Each must unpack to what its name promises, else [`StoreError::Refused`] and none of the batch is stored. A chunk that is
+    /// there already stays as it is, unless it is damaged: then it is replaced. After another error some of the batch may be
+    /// stored.
     fn put_batch(&self, container: WorkspaceId, chunks: Vec<(ChunkName, Bytes)>) -> Answer<'_, ()>;
 
     /// Reads one packed chunk, `None` if it is not there. Not verified: whoever unpacks it does that.

@@ -12,7 +12,7 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
-use stacksync_protocol::chunk_service::Ticket;
+use stacksync_protocol::chunk_service::{CHECK_HEADER, Ticket};
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,8 +21,6 @@ use tokio::time::timeout;
 
 /// Of an answer that tells why not, so much is read.
 const REASON_BYTES_MAX: usize = 2_000;
-/// Asks the storage to look at the chunk itself before it answers, since it came damaged before.
-const CHECK_HEADER: &str = "stacksync-check";
 
 type Idle = Arc<Mutex<Vec<SendRequest<Outgoing>>>>;
 

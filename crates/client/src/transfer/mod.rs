@@ -3,8 +3,9 @@
 //! It moves bytes and nothing else: it never looks for files, never names or renames one, and never decides what is moved. What it
 //! reports as uploaded is durable in the storage; what it writes was verified against the chunk's name first.
 //!
-//! One [`Transfer`] per process holds what is limited for the whole process: chunk bytes in memory, connections, threads that read, pack and
-//! write. [`Uploader`] and [`Downloader`] each serve one workspace; many calls of each run at once, and small files travel together.
+//! One [`Transfer`] per process holds what is limited for the whole process: chunk bytes in memory, connections, threads that read,
+//! pack and write. [`Uploader`] and [`Downloader`] each serve one workspace; many calls of each run at once, and small files travel
+//! together.
 
 mod body;
 mod download;
@@ -23,7 +24,8 @@ use stacksync_core::engine::CallError;
 use stacksync_core::values::ChunkName;
 use stacksync_protocol::chunk_service::{GetTickets, PutTickets};
 
-/// Asks the service for tickets to move chunks of one workspace. `batched` are indices in `chunks` that need no ticket of their own.
+/// Asks the service for tickets to move chunks of one workspace. `batched` are indices in `chunks` that need no ticket of their
+/// own.
 ///
 /// At most [`stacksync_protocol::chunk_service::TICKET_CHUNKS_MAX`] chunks a call.
 pub trait Tickets: Send + Sync {

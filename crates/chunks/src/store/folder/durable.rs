@@ -1,8 +1,8 @@
 //! Makes a group of chunks durable with few waits: temporary files, their data, their names, the folders of their names.
 //!
-//! Writeback is started for all files first; then [`SYNC_THREADS`] threads ask for the data of one file each at a time, so that the file
-//! system joins them in few journal commits. The same for the touched folders. `docs/decisions/chunk-durability.md` has the measurements
-//! and why it is not `syncfs`. A crash at any point leaves a chunk whole under its name, or not under its name at all.
+//! Writeback is started for all files first; then [`SYNC_THREADS`] threads ask for the data of one file each at a time, so that the
+//! file system joins them in few journal commits. The same for the touched folders. `docs/decisions/chunk-durability.md` has the
+//! measurements and why it is not `syncfs`. A crash at any point leaves a chunk whole under its name, or not under its name at all.
 
 use super::super::StoreError;
 use super::inner::{Inner, failed, first_byte, lock};

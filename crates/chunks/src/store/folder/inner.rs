@@ -1,6 +1,6 @@
 //! The folder itself: its layout, and the blocking operations on it. Writing is in [`super::durable`].
 
-use super::super::{Health, StoreError, Stored};
+use super::super::{Health, StoreError, Stored, Usage};
 use crate::pack::{self, PACKED_BYTES_MAX};
 use bytes::Bytes;
 use stacksync_core::values::{ChunkName, WorkspaceId};
@@ -120,7 +120,7 @@ impl Inner {
     pub(super) fn list(&self, container: WorkspaceId, after: Option<ChunkName>, limit: usize) -> Result<Vec<Stored>, StoreError> {
         let mut listed = Vec::new();
         for first in after.as_ref().map_or(0, first_byte)..=u8::MAX {
-            let mut names: Vec<ChunkName> = entries(&self.fan(container, first))?.iter().filter_map(|path| parsed(path)).collect();
+            let mut names = self.names(container, first)?;
             names.retain(|name| after.is_none_or(|after| *name > after));
             names.sort_unstable();
             for name in names {
@@ -131,6 +131,24 @@ impl Inner {
             }
         }
         Ok(listed)
+    }
+
+    pub(super) fn usage(&self, container: WorkspaceId) -> Result<Usage, StoreError> {
+        let mut usage = Usage::default();
+        for first in 0..=u8::MAX {
+            for name in self.names(container, first)? {
+                if let Some(stored) = self.look(container, name)? {
+                    usage.chunks += 1;
+                    usage.bytes += stored.bytes;
+                }
+            }
+        }
+        Ok(usage)
+    }
+
+    /// The chunks of one folder of a container, in any order.
+    fn names(&self, container: WorkspaceId, first: u8) -> Result<Vec<ChunkName>, StoreError> {
+        Ok(entries(&self.fan(container, first))?.iter().filter_map(|path| parsed(path)).collect())
     }
 
     fn look(&self, container: WorkspaceId, name: ChunkName) -> Result<Option<Stored>, StoreError> {

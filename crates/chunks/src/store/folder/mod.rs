@@ -1,7 +1,7 @@
 //! Chunks as files in a folder: `CONTAINER/aa/NAME`, where `aa` are the first two digits of the name.
 //!
-//! Beside the containers there are `tmp` (chunks that are being written; emptied at open) and `damaged` (chunks that failed a check, kept
-//! for whoever wants to look). One process at a time may have the folder open: the caller holds a lock for it.
+//! Beside the containers there are `tmp` (chunks that are being written; emptied at open) and `damaged` (chunks that failed a
+//! check, kept for whoever wants to look). One process at a time may have the folder open: the caller holds a lock for it.
 //!
 //! All blocking work runs on the runtime's blocking threads, within the limits named here.
 
@@ -138,10 +138,7 @@ impl ChunkStore for FolderStore {
     }
 
     fn usage(&self, container: WorkspaceId) -> Answer<'_, Usage> {
-        self.read(move |inner| {
-            let all = inner.list(container, None, usize::MAX)?;
-            Ok(Usage { chunks: all.len() as u64, bytes: all.iter().map(|chunk| chunk.bytes).sum() })
-        })
+        self.read(move |inner| inner.usage(container))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Files of one workspace out of its storage.
 //!
-//! What other files of this computer hold already is taken from there; the rest is fetched, small chunks of many files together, large
-//! ones alone and several at a time. Nothing is written that was not verified against its name. The caller makes the file, and makes it
-//! durable and visible afterwards.
+//! What other files of this computer hold already is taken from there; the rest is fetched, small chunks of many files together,
+//! large ones alone and several at a time. Nothing is written that was not verified against its name. The caller makes the file,
+//! and makes it durable and visible afterwards.
 
 mod get;
 mod plan;
@@ -51,8 +51,8 @@ impl Downloader {
     /// Writes what `body` says into `target`, an empty file open for writing; long runs of zeros stay holes. Not durable yet.
     ///
     /// # Errors
-    /// The first failure; `target` then holds some of the bytes. [`ApplyError::ChunkUnavailable`] if the storage does not have a chunk, or has
-    /// it only damaged, also when asked to look twice.
+    /// The first failure; `target` then holds some of the bytes. [`ApplyError::ChunkUnavailable`] if the storage does not have a
+    /// chunk, or has it only damaged, also when asked to look twice.
     pub async fn fetch(&self, body: &FileBody, sources: Vec<Source>, target: Arc<File>) -> Result<(), ApplyError> {
         let announced = self.getter.announce();
         let sink = Sink::new(target, self.shared.clone(), body.size);
@@ -77,15 +77,18 @@ impl Downloader {
     async fn fetch_small(&self, piece: Piece, sink: &Sink) -> Result<(), ApplyError> {
         let name = piece.chunk.name;
         let got = self.getter.get_small(piece.chunk).await;
-        let (packed, _room) = match got {
+        let (packed, room) = match got {
             Ok(Got::Packed(packed, room)) => (packed, room),
             Ok(Got::Missing) => return Err(missing(name)),
             Err(failure) => return Err(CallError::from(failure).into()),
         };
         let (writing, for_writing) = (sink.clone(), piece.clone());
         match self.on_disk(move || writing.write(&for_writing, &packed)).await? {
-            // Asked for alone it is asked for with care.
-            Err(write::WriteError::Damage(_)) => self.fetch_one(piece, None, sink).await,
+            Err(write::WriteError::Damage(_)) => {
+                // The next try takes its own room, and must not wait for it with this one taken.
+                drop(room);
+                self.fetch_one(piece, None, sink).await
+            }
             written => written.map_err(|error| error.into_apply(name)),
         }
     }

@@ -13,7 +13,7 @@ use stacksync_chunks::batch::{self, Decoder};
 use stacksync_chunks::store::{ChunkStore, MemoryStore, StoreError};
 use stacksync_core::engine::{CallError, FileId, Stat};
 use stacksync_core::values::{ChunkName, Kind, ModifiedAt, WorkspaceId};
-use stacksync_protocol::chunk_service::{GetTickets, PutTickets, Ticket};
+use stacksync_protocol::chunk_service::{CHECK_HEADER, GetTickets, PutTickets, Ticket};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -133,7 +133,7 @@ impl Site {
             ("PUT", Some(name)) => self.put(vec![(name.parse().unwrap(), body)]).await,
             ("GET", Some(name)) => {
                 let name = name.parse().unwrap();
-                if parts.headers.contains_key("stacksync-check") {
+                if parts.headers.contains_key(CHECK_HEADER) {
                     self.store.check(HOME, name).await.unwrap();
                 }
                 match self.store.get(HOME, name).await.unwrap() {

@@ -1,7 +1,7 @@
 //! Files of one workspace into its storage.
 //!
-//! A blocking reader cuts the file and queues each chunk; groups of chunks, of one long file or of many small ones, are asked for and put
-//! while it reads on. A chunk takes part in the room for chunk bytes from the moment it is cut until it is stored.
+//! A blocking reader cuts the file and queues each chunk; groups of chunks, of one long file or of many small ones, are asked for
+//! and put while it reads on. A chunk takes part in the room for chunk bytes from the moment it is cut until it is stored.
 
 mod put;
 mod read;
@@ -44,8 +44,8 @@ impl Uploader {
 
     /// Reads the file to its end and puts the chunks that the storage lacks. They are durable when it returns.
     ///
-    /// `file` must be open at its start and be what `expect` describes; what it holds is reported only if that still holds after the last
-    /// byte was read. Repeating an upload sends only what the storage lacks by then.
+    /// `file` must be open at its start and be what `expect` describes; what it holds is reported only if that still holds after
+    /// the last byte was read. Repeating an upload sends only what the storage lacks by then.
     ///
     /// # Errors
     /// [`UploadError::Changed`] if the file is not, or not any more, as described.
