@@ -13,7 +13,7 @@
 //! 4. Equal content is no conflict, nor are equal folders: the local newcomer becomes the service's item.
 
 use crate::commit::ItemCommit;
-use crate::engine::Synced;
+use crate::engine::{Synced, passing_name};
 use crate::trees::{Item, Local, Trees};
 use crate::values::{Body, ItemId, Kind, ModifiedAt, Place, RemoteItem, Status, Version};
 use std::collections::BTreeSet;
@@ -206,6 +206,9 @@ impl<'a> Case<'a> {
         match &self.item.remote {
             None => self.new_on_disk(local),
             Some(remote) if remote.deleted => self.deleted_on_service(local, synced, remote),
+            Some(remote) if local.place.name == passing_name(self.id) && local.place != remote.place => {
+                self.pull_place(&remote.place, DiskStep::Follow, "left under a passing name")
+            }
             Some(remote) if remote.version != synced.version => self.pull(local, synced, remote),
             Some(remote) => self.push_changes(local, synced, remote),
         }

@@ -26,6 +26,7 @@ pub use input::{
     Applied, ApplyError, CallError, ChangesPage, Cursor, Entry, FileId, Input, Listing, Notice, Now, ScanError, Skipped, Stat,
     UploadError, Uploaded,
 };
+pub(crate) use names::passing_name;
 pub use report::{PlanLine, Problem, Status, Why};
 
 use crate::trees::{Local, Trees};

@@ -23,7 +23,8 @@ enum Severity {
 
 impl Engine {
     pub(super) fn uploaded(&mut self, op: OpId, result: Result<Uploaded, UploadError>) {
-        let Some(op) = self.work.finish(op) else { return };
+        let Some((op, free)) = self.work.finish(op) else { return };
+        free.into_iter().for_each(|folder| self.changed(folder));
         let id = op.item;
         match result {
             Ok(uploaded) => self.note_upload(id, uploaded),
@@ -40,7 +41,7 @@ impl Engine {
 
     fn note_upload(&mut self, id: ItemId, uploaded: Uploaded) {
         let Some(local) = self.trees.local(id).cloned() else { return self.dirty(id) };
-        if !uploaded.stat.same_content(&local.stat) {
+        if !uploaded.stat.same_content(&local.stat) || uploaded.stat.changed_ns < local.stat.changed_ns {
             return self.dirty(id);
         }
         self.work.clear_trouble(id);
@@ -48,7 +49,8 @@ impl Engine {
     }
 
     pub(super) fn applied(&mut self, op: OpId, result: Result<Applied, ApplyError>) {
-        let Some(op) = self.work.finish(op) else { return };
+        let Some((op, free)) = self.work.finish(op) else { return };
+        free.into_iter().for_each(|folder| self.changed(folder));
         let id = op.item;
         if op.look_again {
             self.look_at(&op.place.clone());
@@ -59,6 +61,7 @@ impl Engine {
                 self.look_at(&op.place.clone());
                 if let Some(place) = self.trees.local(id).map(|local| local.place.clone()) {
                     self.look_at(&place);
+                    self.look_into(id);
                 }
                 self.retry(id, Severity::Soft, "the disk keeps changing");
             }

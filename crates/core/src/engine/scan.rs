@@ -7,7 +7,7 @@
 
 use super::input::{Entry, FileId, Listing, ScanError, Stat};
 use super::{DELETE_GRACE_MS, Effect, Engine, RESCAN_EVERY_MS, ROOT_EVERY_MS};
-use crate::trees::Local;
+use crate::trees::{Item, Local};
 use crate::values::{Body, FileBody, ItemId, ItemPath, Kind, Name, Place};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,13 +30,17 @@ struct Stranger {
     entry: Entry,
 }
 
+type StrangersByPlace = BTreeMap<(Option<ItemId>, Name), Entry>;
+
 /// What is being looked at.
 #[derive(Clone, Debug, Default)]
 pub struct Scans {
     queue: BTreeMap<Option<ItemId>, Extent>,
     running: BTreeSet<Option<ItemId>>,
     missing: BTreeSet<ItemId>,
-    strangers: Vec<Stranger>,
+    strangers: StrangersByPlace,
+    /// Folders that were not where they should be: looked at when they turn up.
+    astray: BTreeSet<ItemId>,
     first_done: bool,
     root_lost: Option<String>,
     next_look_ms: Option<u64>,
@@ -112,6 +116,13 @@ impl Engine {
         self.look_for(place.parent, place.name.clone());
     }
 
+    /// Looks again at what is in an item, if it is a folder.
+    pub(super) fn look_into(&mut self, id: ItemId) {
+        if self.is_local_folder(id) {
+            self.scans.want(Some(id), Extent::All);
+        }
+    }
+
     /// A remembered item whose place on the disk another one has: only a scan can find it.
     pub(super) fn lose(&mut self, id: ItemId) {
         self.scans.missing.insert(id);
@@ -149,6 +160,7 @@ impl Engine {
             Err(ScanError::Gone) => match folder.and_then(|id| self.trees.local(id)) {
                 Some(local) => {
                     let place = local.place.clone();
+                    self.scans.astray.extend(folder);
                     self.look_at(&place);
                 }
                 None if folder.is_none() => self.root_is_lost("the folder is gone".into()),
@@ -247,6 +259,9 @@ impl Engine {
             let stat = self.trees.local(id).map(|local| (local.stat.kind, local.stat.file));
             if stat == Some((entry.stat.kind, entry.stat.file)) {
                 self.unmiss(id);
+                if self.scans.astray.remove(&id) {
+                    self.scans.want(Some(id), Extent::All);
+                }
                 self.note_stat(id, entry.stat);
                 return;
             }
@@ -255,15 +270,15 @@ impl Engine {
             return;
         }
         match self.owner_of(entry.stat.file, entry.stat.kind) {
-            None if known.is_none() => self.new_item(folder, entry),
-            None => self.scans.strangers.push(Stranger { folder, entry }),
-            Some(owner) => {
+            None if known.is_none() => return self.new_item(folder, entry),
+            Some(owner) if !self.scans.missing.contains(&owner) => {
                 if let Some(place) = self.trees.local(owner).map(|local| local.place.clone()) {
                     self.look_at(&place);
                 }
-                self.scans.strangers.push(Stranger { folder, entry });
             }
+            Some(_) | None => {}
         }
+        self.scans.strangers.insert((folder, entry.name.clone()), entry);
     }
 
     /// The item that this file was when it was last seen, on the disk or recently on it.
@@ -283,10 +298,9 @@ impl Engine {
             return;
         }
         for pass in [Self::take_as_moved, Self::take_as_replaced, Self::take_as_new] {
-            let strangers = std::mem::take(&mut self.scans.strangers);
-            for stranger in strangers {
-                if let Some(stranger) = pass(self, stranger) {
-                    self.scans.strangers.push(stranger);
+            for ((folder, _), entry) in std::mem::take(&mut self.scans.strangers) {
+                if let Some(Stranger { folder, entry }) = pass(self, Stranger { folder, entry }) {
+                    self.scans.strangers.insert((folder, entry.name.clone()), entry);
                 }
             }
         }
@@ -312,10 +326,14 @@ impl Engine {
         if !self.trees.folder_is_local(*folder) {
             return None;
         }
+        if self.trees.local_ancestors(*folder).contains(&owner) {
+            // A folder cannot be inside itself: the disk changed between the two looks.
+            self.look_for(*folder, entry.name.clone());
+            return None;
+        }
         self.clear_place(*folder, &entry.name, owner);
         let item = self.trees.get(owner);
-        let body =
-            known_body(&entry.stat, item.local.as_ref(), item.synced.as_ref().and_then(|s| Some((s.stat.as_ref()?, &s.body))));
+        let body = known_body(&entry.stat, item, Stat::same_content);
         let place = Place { parent: *folder, name: entry.name.clone() };
         self.put_local(owner, Some(Local { place, stat: entry.stat.clone(), body }));
         self.fresh.remove(&owner);
@@ -364,7 +382,7 @@ impl Engine {
         self.fresh.remove(&id);
         self.held.remove(&id);
         self.scans.missing.remove(&id);
-        let body = known_body(&entry.stat, None, None);
+        let body = known_body(&entry.stat, self.trees.get(id), untouched);
         let is_folder = entry.stat.kind == Kind::Folder;
         self.put_local(id, Some(Local { place, stat: entry.stat, body }));
         if is_folder {
@@ -384,7 +402,7 @@ impl Engine {
     pub(super) fn note_stat(&mut self, id: ItemId, stat: Stat) {
         let item = self.trees.get(id);
         let Some(local) = item.local.as_ref().filter(|local| local.stat != stat) else { return };
-        let body = known_body(&stat, Some(local), item.synced.as_ref().and_then(|s| Some((s.stat.as_ref()?, &s.body))));
+        let body = known_body(&stat, item, untouched);
         let place = local.place.clone();
         self.put_local(id, Some(Local { place, stat, body }));
     }
@@ -393,6 +411,7 @@ impl Engine {
     fn vanished(&mut self, missing: BTreeSet<ItemId>) {
         let mut synced = Vec::new();
         for &id in missing.iter().rev() {
+            self.scans.astray.remove(&id);
             if self.trees.local(id).is_some() {
                 self.put_local(id, None);
             }
@@ -411,8 +430,14 @@ impl Engine {
     }
 }
 
-/// What a file holds, as far as a look can tell: what it held when an equal look was taken.
-fn known_body(stat: &Stat, local: Option<&Local>, synced: Option<(&Stat, &Body)>) -> Option<Body> {
+/// Whether a file at the same place was left alone. Programs that keep the modification time of what they write still move the time of
+/// the last change; so does setting the executable bit, which is seen by itself.
+fn untouched(stat: &Stat, earlier: &Stat) -> bool {
+    stat.same_content(earlier) && (stat.changed_ns == earlier.changed_ns || stat.executable != earlier.executable)
+}
+
+/// What a file holds, as far as a look can tell: what it held when a look was taken that `same` says is as good.
+fn known_body(stat: &Stat, item: &Item, same: fn(&Stat, &Stat) -> bool) -> Option<Body> {
     match stat.kind {
         Kind::Folder => Some(Body::Folder),
         Kind::Link => stat.target.clone().map(Body::Link),
@@ -420,8 +445,9 @@ fn known_body(stat: &Stat, local: Option<&Local>, synced: Option<(&Stat, &Body)>
             Some(Body::File(FileBody { size: 0, chunks: [].into(), adler32: ADLER_EMPTY, executable: stat.executable }))
         }
         Kind::File => {
-            let before = local.and_then(|local| Some((&local.stat, local.body.as_ref()?)));
-            let (_, body) = [before, synced].into_iter().flatten().find(|(seen, _)| stat.same_content(seen))?;
+            let local = item.local.as_ref().and_then(|local| Some((&local.stat, local.body.as_ref()?)));
+            let synced = item.synced.as_ref().and_then(|synced| Some((synced.stat.as_ref()?, &synced.body)));
+            let (_, body) = [local, synced].into_iter().flatten().find(|(seen, _)| same(stat, seen))?;
             match body {
                 Body::File(file) => Some(Body::File(FileBody { executable: stat.executable, ..file.clone() })),
                 Body::Folder | Body::Link(_) => None,

@@ -92,4 +92,15 @@ impl Waits {
         }
         None
     }
+
+    /// The items of a circle in the order of waiting: each waits for the next, the last one for the first.
+    pub fn circle(&self, first: ItemId) -> Vec<ItemId> {
+        let mut members = vec![first];
+        let mut at = first;
+        while let Some(next) = self.of(at).and_then(target).filter(|&next| next != first && members.len() < CHAIN_MAX) {
+            members.push(next);
+            at = next;
+        }
+        members
+    }
 }

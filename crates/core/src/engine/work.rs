@@ -5,7 +5,7 @@ use super::{DiskAction, Effect, Engine, Now, OpId, Synced};
 use crate::commit::{COMMIT_ITEMS_MAX, ItemCommit};
 use crate::reconcile::{Context, Decision, DiskStep, Step, Wait, reconcile};
 use crate::trees::Local;
-use crate::values::{Body, CommitId, ItemId, Kind, Name, Place, RemoteItem, Status};
+use crate::values::{Body, CommitId, ItemId, Kind, ModifiedAt, Name, Place, RemoteItem, Status, Version};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -62,6 +62,8 @@ pub(super) struct Op {
     pub purpose: Option<Purpose>,
     /// Something looked at the place meanwhile: look again afterwards.
     pub look_again: bool,
+    /// The folders above: none of them is moved while this is under way.
+    pub above: Vec<ItemId>,
 }
 
 /// One item of a commit under way.
@@ -93,6 +95,9 @@ pub struct Work {
     expected: BTreeMap<(Option<ItemId>, Name), OpId>,
     parked_uploads: VecDeque<ItemId>,
     parked_applies: VecDeque<ItemId>,
+    /// How many effects are under way below a folder, and folders that are to move when there are none.
+    below: BTreeMap<ItemId, usize>,
+    parked_moves: BTreeSet<ItemId>,
     uploads: (usize, u64),
     applies: (usize, u64),
     batch: Vec<Committing>,
@@ -119,8 +124,29 @@ impl Work {
     }
 
     fn is_moving(&self, id: ItemId) -> bool {
-        let Some(Busy::Apply(op)) = self.busy.get(&id) else { return false };
+        let Some(Busy::Apply(op)) = self.busy.get(&id) else { return self.parked_moves.contains(&id) };
         matches!(self.ops.get(op).and_then(|op| op.purpose.as_ref()), Some(Purpose::Move))
+    }
+
+    fn enter(&mut self, above: &[ItemId]) {
+        for &folder in above {
+            *self.below.entry(folder).or_default() += 1;
+        }
+    }
+
+    /// The folders that may move now.
+    fn leave(&mut self, above: &[ItemId]) -> Vec<ItemId> {
+        let mut free = Vec::new();
+        for &folder in above {
+            let left = self.below.get(&folder).map_or(0, |count| count - 1);
+            if left > 0 {
+                self.below.insert(folder, left);
+            } else {
+                self.below.remove(&folder);
+                free.extend(self.parked_moves.take(&folder));
+            }
+        }
+        free
     }
 
     /// An action is under way on this item: what the disk shows of it now says nothing. Looked at again afterwards.
@@ -154,9 +180,10 @@ impl Work {
         due
     }
 
-    /// Ends an upload or an action; the items that it kept from starting go on.
-    pub(super) fn finish(&mut self, id: OpId) -> Option<Op> {
+    /// Ends an upload or an action; the items that it kept from starting go on. Names the folders that may move now.
+    pub(super) fn finish(&mut self, id: OpId) -> Option<(Op, Vec<ItemId>)> {
         let op = self.ops.remove(&id)?;
+        let free = self.leave(&op.above);
         self.busy.remove(&op.item);
         let (slots, parked) = if op.purpose.is_some() {
             self.expected.remove(&(op.place.parent, op.place.name.clone()));
@@ -170,7 +197,7 @@ impl Work {
         for next in parked.drain(..next).collect::<Vec<_>>() {
             self.enqueue(next);
         }
-        Some(op)
+        Some((op, free))
     }
 
     pub(super) fn finish_commit(&mut self, id: CommitId) -> Vec<Committing> {
@@ -219,7 +246,7 @@ impl Trouble {
 
 impl Engine {
     pub(super) fn work_through(&mut self) {
-        if !self.ready() {
+        if !self.ready() || !self.scans.is_idle() {
             return;
         }
         while let Some(id) = self.work.dirty.pop_front() {
@@ -277,7 +304,7 @@ impl Engine {
                 let name = passing_name(occupant);
                 self.start_move(occupant, name, Purpose::Move);
             }
-            Some(Wait::RemoteOccupant(occupant)) => self.commit_passing_name(occupant),
+            Some(Wait::RemoteOccupant(occupant)) => self.commit_circle(occupant),
             Some(_) | None => {}
         }
     }
@@ -349,7 +376,8 @@ impl Engine {
         }
         self.work.uploads = (count + 1, sum + bytes);
         let path = self.trees.local_path(&place);
-        let op = self.new_op(Op { item: id, bytes, place, purpose: None, look_again: false });
+        let above = self.trees.local_ancestors(place.parent);
+        let op = self.new_op(Op { item: id, bytes, place, purpose: None, look_again: false, above });
         self.work.busy.insert(id, Busy::Upload(op));
         self.effects.push_back(Effect::Upload { op, path, expect });
     }
@@ -361,6 +389,7 @@ impl Engine {
     fn new_op(&mut self, op: Op) -> OpId {
         self.work.next_op += 1;
         let id = OpId(self.work.next_op);
+        self.work.enter(&op.above);
         self.work.ops.insert(id, op);
         id
     }
@@ -462,6 +491,10 @@ impl Engine {
             let other = self.work.ops.get(&other).map_or(id, |op| op.item);
             return self.park(id, Wait::Mover(other));
         }
+        if matches!(purpose, Purpose::Move) && self.work.below.contains_key(&id) {
+            self.work.parked_moves.insert(id);
+            return;
+        }
         let (count, sum) = self.work.applies;
         if count >= APPLIES_MAX || (count > 0 && sum + bytes > APPLY_BYTES_MAX) {
             return self.work.parked_applies.push_back(id);
@@ -469,7 +502,9 @@ impl Engine {
         self.work.applies = (count + 1, sum + bytes);
         self.waits.cancel(id).into_iter().for_each(|target| self.waits.release_want(target, id));
         let key = (place.parent, place.name.clone());
-        let op = self.new_op(Op { item: id, bytes, place, purpose: Some(purpose), look_again: false });
+        let mut above = self.trees.local_ancestors(place.parent);
+        above.extend(self.trees.local_ancestors(source));
+        let op = self.new_op(Op { item: id, bytes, place, purpose: Some(purpose), look_again: false, above });
         self.work.expected.insert(key, op);
         self.work.busy.insert(id, Busy::Apply(op));
         self.effects.push_back(Effect::Apply { op, action });
@@ -488,27 +523,51 @@ impl Engine {
         }
     }
 
-    /// The item leaves its name on the service for another one that cannot wait; it gets its right name with the next commit.
-    fn commit_passing_name(&mut self, id: ItemId) {
-        let Some(remote) = self.trees.get(id).remote_live().filter(|_| !self.work.is_busy(id)).cloned() else { return };
-        self.waits.cancel(id).into_iter().for_each(|target| self.waits.release_want(target, id));
-        let place = Place { parent: remote.place.parent, name: passing_name(id) };
-        let commit = ItemCommit {
-            id,
-            version: remote.version.next(),
-            status: Status::Renamed,
-            place,
-            body: remote.body,
-            modified: remote.modified,
+    /// Items that wait for each other's names on the service: one commit takes the first aside, moves the others and ends with the first.
+    fn commit_circle(&mut self, occupant: ItemId) {
+        let circle = self.waits.circle(occupant);
+        let finals: Option<Vec<Committing>> = circle.iter().rev().map(|&id| self.commit_as_on_disk(id)).collect();
+        let aside = finals.as_ref().and_then(|finals| finals.last()).map(|last| {
+            let place = Place {
+                parent: self.trees.get(occupant).remote.as_ref().and_then(|r| r.place.parent),
+                name: passing_name(occupant),
+            };
+            Committing { commit: ItemCommit { place, status: Status::Renamed, ..last.commit.clone() }, stat: last.stat.clone() }
+        });
+        let (Some(mut finals), Some(aside)) = (finals, aside) else { return };
+        if let Some(last) = finals.last_mut() {
+            last.commit.version = last.commit.version.next();
+        }
+        if self.work.batch.len() + circle.len() >= COMMIT_ITEMS_MAX {
+            self.send_commit();
+        }
+        for &id in &circle {
+            self.waits.cancel(id).into_iter().for_each(|target| self.waits.release_want(target, id));
+            self.work.busy.insert(id, Busy::Commit);
+        }
+        self.work.batch.push(aside);
+        self.work.batch.append(&mut finals);
+    }
+
+    /// The commit that makes the service's item what the disk has, if the item waits for nothing but another's name or folder.
+    fn commit_as_on_disk(&self, id: ItemId) -> Option<Committing> {
+        let item = self.trees.get(id);
+        let local = item.local.as_ref().filter(|_| !self.work.is_busy(id))?;
+        let (version, status) = match (&item.remote, &item.synced) {
+            (None, _) => (Version::FIRST, Status::New),
+            (Some(remote), _) if remote.deleted => (remote.version.next(), Status::Changed),
+            (Some(remote), Some(synced)) if remote.version == synced.version => (remote.version.next(), Status::Renamed),
+            (Some(_), _) => return None,
         };
-        let stat = self.trees.get(id).synced.as_ref().and_then(|synced| synced.stat.clone());
-        self.work.busy.insert(id, Busy::Commit);
-        self.work.batch.push(Committing { commit, stat });
+        let body = local.body.clone()?;
+        let modified = if local.stat.kind == Kind::File { local.stat.modified } else { ModifiedAt(0) };
+        let commit = ItemCommit { id, version, status, place: local.place.clone(), body, modified };
+        Some(Committing { commit, stat: Some(local.stat.clone()) })
     }
 
     fn batch_chunks(&self) -> usize {
         let large = |item: &Committing| item.commit.body.chunks().len();
-        if self.work.batch.len() % 16 == 0 { self.work.batch.iter().map(large).sum() } else { 0 }
+        if self.work.batch.len().is_multiple_of(16) { self.work.batch.iter().map(large).sum() } else { 0 }
     }
 
     fn send_commit(&mut self) {

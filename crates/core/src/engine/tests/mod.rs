@@ -1,0 +1,7 @@
+//! The engine in a small world: disks in memory, a service in memory, virtual time, everything out of one seed.
+
+mod disk;
+mod random;
+mod scenarios;
+mod service;
+mod world;

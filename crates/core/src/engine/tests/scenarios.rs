@@ -1,0 +1,85 @@
+//! Worlds out of seeds, and situations with a name.
+
+use super::disk::Data;
+use super::world::{Faults, World, difference};
+use crate::engine::Input;
+use crate::values::ItemPath;
+
+fn path(text: &str) -> ItemPath {
+    ItemPath::parse(text).unwrap()
+}
+
+fn seeds(most: u64) -> std::ops::Range<u64> {
+    let first = std::env::var("ENGINE_SEED").ok().and_then(|text| text.parse().ok());
+    let count = std::env::var("ENGINE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(most);
+    first.map_or(0..count, |first| first..first + count.min(1))
+}
+
+#[test]
+fn one_person_at_a_time_finds_the_same_everywhere() {
+    for seed in seeds(150) {
+        let mut world = World::new(seed, 2, Faults { rate: 0 });
+        world.trace.push(format!("seed {seed}"));
+        world.rest();
+        for _ in 0..30 {
+            let d = world.random.below(2);
+            for _ in 0..=world.random.below(4) {
+                world.act(d);
+            }
+            let before = world.devices[d].disk.picture();
+            let clash = before.keys().any(|path| path.split('/').any(|name| name == "B"));
+            let clash = clash || world.service.picture().keys().any(|path| path.split('/').any(|name| name == "B"));
+            world.settle();
+            world.check_converged();
+            world.check_names();
+            if !clash {
+                let changed = difference(&before, &world.devices[d].disk.picture());
+                assert!(changed.is_empty(), "own disk changed: {changed:#?}\n{}", world.report());
+            }
+        }
+    }
+}
+
+#[test]
+fn many_at_once_with_faults_converge_and_lose_nothing() {
+    for seed in seeds(600) {
+        let faults = Faults { rate: if seed % 3 == 0 { 0 } else { 40 } };
+        let mut world = World::new(seed, 2 + (seed % 2) as usize, faults);
+        world.trace.push(format!("seed {seed}"));
+        for _ in 0..40 {
+            let d = world.random.below(world.devices.len());
+            world.act(d);
+            for _ in 0..world.random.below(60) {
+                world.step();
+            }
+            if seed % 7 == 0 && world.random.one_in(15) {
+                world.lose_state(d);
+            }
+        }
+        world.settle();
+        world.check_converged();
+        if faults.rate == 0 && seed % 7 != 0 {
+            world.check_names();
+        }
+    }
+}
+
+#[test]
+fn an_emptied_folder_is_held_until_approved() {
+    let mut world = World::new(1, 2, Faults { rate: 0 });
+    for index in 0..5 {
+        world.devices[0].disk.make(&path(&format!("f{index}")), Data::File(vec![b'x'; index + 1]));
+    }
+    world.settle();
+    assert_eq!(world.devices[1].disk.paths().len(), 5);
+    for index in 0..5 {
+        world.devices[0].disk.unlink(&path(&format!("f{index}")));
+    }
+    world.devices[0].engine.handle(Input::TouchedAll, world.now);
+    world.crash(0);
+    world.rest();
+    assert_eq!(world.devices[0].engine.status().held, 5);
+    assert_eq!(world.devices[1].disk.paths().len(), 5, "nothing was deleted elsewhere");
+    world.settle();
+    assert_eq!(world.devices[1].disk.paths().len(), 0, "approved");
+}
