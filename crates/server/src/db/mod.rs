@@ -38,6 +38,7 @@ use stacksync_core::commit::COMMIT_ITEMS_MAX;
 use stacksync_protocol::sync_service::REQUEST_ID_BYTES_MAX;
 use stats::Counters;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -64,6 +65,8 @@ struct Shared {
     notices: Mutex<Option<mpsc::Receiver<Notice>>>,
     /// The last notice of earlier runs.
     earlier_notices: u64,
+    /// The last notice that was published.
+    told: Arc<AtomicU64>,
     counters: Arc<Counters>,
     epoch: Uuid,
 }
@@ -90,14 +93,31 @@ impl Db {
         let counters = Arc::new(Counters::default());
         let (jobs, queue) = mpsc::channel(QUEUE_JOBS_MAX);
         let (notices, waiting) = mpsc::channel(NOTICES_WAITING_MAX);
-        let writer = Writer { connection, notices, counters: Arc::clone(&counters), trim: answers::Trim::default() };
+        let told = Arc::new(AtomicU64::new(0));
+        let writer = Writer {
+            connection,
+            notices,
+            counters: Arc::clone(&counters),
+            trim: answers::Trim::default(),
+            told: Arc::clone(&told),
+            forgotten: 0,
+        };
         let thread = std::thread::Builder::new()
             .name("db-writer".into())
             .spawn(move || writer.run(queue))
             .map_err(|error| OpenError::Io { file: file.to_owned(), reason: error.to_string() })?;
         let notices = Mutex::new(Some(waiting));
         Ok(Self {
-            shared: Arc::new(Shared { readers, jobs: Some(jobs), thread: Some(thread), notices, earlier_notices, counters, epoch }),
+            shared: Arc::new(Shared {
+                readers,
+                jobs: Some(jobs),
+                thread: Some(thread),
+                notices,
+                earlier_notices,
+                told,
+                counters,
+                epoch,
+            }),
         })
     }
 
@@ -132,12 +152,14 @@ impl Db {
         Some(Outbox::new(self.shared.readers.clone(), waiting, self.shared.earlier_notices))
     }
 
-    /// Forgets the notices up to this one, all of which were published.
+    /// Says that the notices up to this one were published. They are forgotten with some later commit, or when the store is closed;
+    /// until then a crash brings them back.
     ///
     /// # Errors
-    /// If the store failed; they are published again after the next start.
+    /// If the store is closed.
     pub async fn outbox_done(&self, up_to: u64) -> Result<(), DbError> {
-        self.write(move |connection| outbox::done(connection, up_to)).await
+        self.shared.told.fetch_max(up_to, Ordering::Relaxed);
+        self.shared.jobs.as_ref().map(|_| ()).ok_or(DbError::Unknown)
     }
 
     /// Counters since the store was opened.

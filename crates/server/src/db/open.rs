@@ -35,7 +35,7 @@ pub(super) fn open_writer(file: &Path) -> Result<Connection, OpenError> {
             Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | NO_MUTEX)?;
         settings(&connection, WRITER_CACHE_KIB)?;
         // Before anything is written: what is not ours is left as it is.
-        migrations_seen(&connection)?;
+        migrations_seen(&connection.transaction()?)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         migrate(&mut connection)?;
@@ -67,8 +67,8 @@ fn settings(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cache_size", -cache_kib)
 }
 
-/// How many migrations a file of ours has seen; 0 if it is empty.
-fn migrations_seen(connection: &Connection) -> Result<usize, OpenTrouble> {
+/// How many migrations a file of ours has seen; 0 if it is empty. All looks are at one state: another process may be making the file.
+fn migrations_seen(connection: &Transaction<'_>) -> Result<usize, OpenTrouble> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let owner: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;

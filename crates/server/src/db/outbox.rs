@@ -186,8 +186,8 @@ fn read_notice(row: &Row<'_>) -> rusqlite::Result<Notice> {
     Ok(Notice { id: unsigned(row, 0)?, content })
 }
 
-/// Forgets the notices up to this one.
-pub(super) fn done(connection: &Connection, up_to: u64) -> Result<(), DbError> {
+/// Deletes the notices up to this one.
+pub(super) fn forget(connection: &Connection, up_to: u64) -> Result<(), DbError> {
     run(connection, "DELETE FROM notices WHERE id <= ?1", [signed(up_to)])?;
     Ok(())
 }

@@ -3,12 +3,14 @@
 //! Nobody is answered before the transaction's COMMIT returned, so what was answered is on the disk. A job that makes the
 //! transaction fail is found by running the jobs of that batch one by one; the others are not harmed.
 
+use super::answers::{RequestKey, Trim};
 use super::batch::Batch;
 use super::stats::Counters;
-use super::{Commit, CommitOutcome, DbError, Notice};
+use super::{Commit, CommitOutcome, DbError, Notice, outbox};
 use rusqlite::Connection;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,6 +20,8 @@ pub(super) const QUEUE_JOBS_MAX: usize = 4_096;
 pub(super) const BATCH_JOBS_MAX: usize = 256;
 /// Item versions in one transaction; a commit of more goes alone.
 const BATCH_ITEMS_MAX: usize = 4_096;
+/// Published notices whose rows are deleted together.
+const FORGET_NOTICES_EVERY: u64 = 512;
 
 /// Something to be written.
 pub(super) enum Job {
@@ -28,7 +32,7 @@ pub(super) enum Job {
 /// A commit that waits, and who waits for it.
 pub(super) struct CommitJob {
     pub commit: Commit,
-    pub key: super::answers::RequestKey,
+    pub key: RequestKey,
     pub reply: oneshot::Sender<CommitResult>,
     pub asked_at: Instant,
     pub result: Option<CommitResult>,
@@ -61,7 +65,11 @@ pub(super) struct Writer {
     pub connection: Connection,
     pub notices: mpsc::Sender<Notice>,
     pub counters: Arc<Counters>,
-    pub trim: super::answers::Trim,
+    pub trim: Trim,
+    /// The last notice that was published.
+    pub told: Arc<AtomicU64>,
+    /// The last notice whose row was deleted.
+    pub forgotten: u64,
 }
 
 impl Writer {
@@ -80,6 +88,15 @@ impl Writer {
                 waiting.push_back(job);
             }
             self.write(take_batch(&mut waiting));
+        }
+        self.forget_told();
+    }
+
+    /// At the end, so that the next start need not publish again what was published. If it fails, it does.
+    fn forget_told(&mut self) {
+        let told = self.told.load(Ordering::Relaxed);
+        if told > self.forgotten && outbox::forget(&self.connection, told).is_ok() {
+            self.forgotten = told;
         }
     }
 
@@ -103,7 +120,15 @@ impl Writer {
             }
         }
         let notices = batch.finish()?;
+        let told = self.told.load(Ordering::Relaxed);
+        let forget = told >= self.forgotten + FORGET_NOTICES_EVERY;
+        if forget {
+            outbox::forget(&transaction, told)?;
+        }
         transaction.commit()?;
+        if forget {
+            self.forgotten = told;
+        }
         Ok(notices)
     }
 

@@ -26,7 +26,10 @@ async fn a_commit_is_told_with_its_outcome_and_forgotten_when_done() {
     assert_eq!((workspace, from, to, device), (world.workspace, Revision(0), Revision(2), world.device.id));
     assert!(request_id.starts_with("request") && Arc::ptr_eq(&told, &outcome));
     world.db.outbox_done(notice.id).await.unwrap();
-    let rows = Connection::open(world.file()).unwrap().query_row("SELECT count(*) FROM notices", [], |row| row.get::<_, u32>(0));
+    let file = world.file();
+    let World { db, dir: _dir, .. } = world;
+    drop((db, outbox));
+    let rows = Connection::open(file).unwrap().query_row("SELECT count(*) FROM notices", [], |row| row.get::<_, u32>(0));
     assert_eq!(rows.unwrap(), 0);
 }
 
