@@ -30,13 +30,26 @@ impl RemoteError {
 
     /// The parameters are not what the method takes.
     pub fn bad_params(method: &str, why: impl std::fmt::Display) -> RemoteError {
-        RemoteError::new(SERIALIZER_EXCEPTION, format!("Bad parameters for {method:?}: {why}"))
+        RemoteError::new(SERIALIZER_EXCEPTION, shortened(format!("Bad parameters for {method:?}: {why}")))
     }
 
     /// The object failed for a reason of its own; `message` must not tell internals.
     pub fn failed(message: impl Into<String>) -> RemoteError {
         RemoteError::new(REMOTE_EXCEPTION, message)
     }
+}
+
+/// Longest text about input that is sent back, in bytes: such a text may quote the input.
+const QUOTE_BYTES_MAX: usize = 400;
+
+/// Cuts what may quote input of any length.
+pub(crate) fn shortened(mut text: String) -> String {
+    if text.len() > QUOTE_BYTES_MAX {
+        let end = (0..=QUOTE_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// Why a transport did not take, or could not deliver, a message.

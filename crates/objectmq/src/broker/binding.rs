@@ -45,18 +45,28 @@ pub(super) struct Bound {
     stop: watch::Sender<bool>,
     /// Workers that run.
     running: watch::Sender<usize>,
+    /// Workers that run for all bindings of the broker.
+    all_running: Arc<watch::Sender<usize>>,
 }
 
 impl Binding {
     /// Takes the reference in the table, so that nobody else can bind it.
-    pub(super) fn reserve(table: &Arc<Table>, reference: &str) -> Result<Binding, BindError> {
+    pub(super) fn reserve(
+        table: &Arc<Table>,
+        all_running: &Arc<watch::Sender<usize>>,
+        reference: &str,
+    ) -> Result<Binding, BindError> {
         let mut references = lock(table);
         if references.contains_key(reference) {
             return Err(BindError::AlreadyBound(reference.to_owned()));
         }
         let reference: Arc<str> = reference.into();
-        let bound =
-            Arc::new(Bound { reference: reference.clone(), stop: watch::Sender::new(false), running: watch::Sender::new(0) });
+        let bound = Arc::new(Bound {
+            reference: reference.clone(),
+            stop: watch::Sender::new(false),
+            running: watch::Sender::new(0),
+            all_running: all_running.clone(),
+        });
         references.insert(reference, bound.clone());
         Ok(Binding { bound, table: table.clone() })
     }
@@ -89,6 +99,7 @@ impl Binding {
     fn run(&self, worker: &Arc<Worker>, inbox: Inbox, kind: Kind, workers: usize) {
         let inbox = Arc::new(inbox);
         self.bound.running.send_modify(|running| *running += workers);
+        self.bound.all_running.send_modify(|running| *running += workers);
         for _ in 0..workers {
             let (worker, inbox, bound) = (worker.clone(), inbox.clone(), self.bound.clone());
             tokio::spawn(async move {
@@ -145,5 +156,6 @@ struct Ended(Arc<Bound>);
 impl Drop for Ended {
     fn drop(&mut self) {
         self.0.running.send_modify(|running| *running -= 1);
+        self.0.all_running.send_modify(|running| *running -= 1);
     }
 }

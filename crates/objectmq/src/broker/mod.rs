@@ -32,6 +32,8 @@ struct Shared {
     replies: OnceCell<ReplyQueue>,
     in_flight: Semaphore,
     bound: Arc<Mutex<HashMap<Arc<str>, Arc<Bound>>>>,
+    /// Workers of all bindings, those of dropped ones included.
+    running: Arc<watch::Sender<usize>>,
 }
 
 impl Broker {
@@ -43,6 +45,7 @@ impl Broker {
             replies: OnceCell::new(),
             in_flight: Semaphore::new(CALLS_IN_FLIGHT_MAX),
             bound: Arc::default(),
+            running: Arc::new(watch::Sender::new(0)),
         }))
     }
 
@@ -74,13 +77,11 @@ impl Broker {
 
     /// Stops taking calls, finishes those that were taken, fails the calls out that still wait, and closes the transport.
     pub async fn close(&self) {
-        let bound: Vec<Arc<Bound>> = lock(&self.0.bound).values().cloned().collect();
-        for bound in &bound {
+        for bound in lock(&self.0.bound).values() {
             bound.stop();
         }
-        for bound in &bound {
-            bound.finished().await;
-        }
+        // The sender is ours, so this cannot fail.
+        let _ = self.0.running.subscribe().wait_for(|running| *running == 0).await;
         self.0.pending.close();
         self.0.transport.close().await;
     }
@@ -89,7 +90,7 @@ impl Broker {
         if reference.is_empty() || reference.len() > REFERENCE_BYTES_MAX {
             return Err(BindError::BadReference(reference.to_owned()));
         }
-        let binding = Binding::reserve(&self.0.bound, reference)?;
+        let binding = Binding::reserve(&self.0.bound, &self.0.running, reference)?;
         match binding.start(&self.0.transport, object, reach).await {
             Ok(()) => Ok(binding),
             Err(source) => Err(BindError::Transport { reference: reference.to_owned(), source }),

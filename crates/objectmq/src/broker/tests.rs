@@ -117,9 +117,11 @@ async fn closing_waits_for_what_was_taken() {
             }
         })
     };
-    let _bound = server.bind("obj", Arc::new(object), BindOptions::default()).await.unwrap();
+    let bound = server.bind("obj", Arc::new(object), BindOptions::default()).await.unwrap();
     let call = tokio::spawn(async move { client.lookup("obj").call::<()>("x", &(), patient()).await });
     soon(started.recv()).await;
+    // Also what a binding took that is no longer held.
+    drop(bound);
     let closing = tokio::spawn(async move { server.close().await });
     release.notify_one();
     soon(closing).await.unwrap();

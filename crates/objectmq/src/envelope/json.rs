@@ -2,6 +2,8 @@
 //! of members unknown to them, and of `"true"` for `true`.
 
 use super::{Answer, Call, EnvelopeError, METHOD_BYTES_MAX, PARAMS_MAX, Request, Response};
+use crate::error::shortened;
+use crate::message::CORRELATION_ID_BYTES_MAX;
 use crate::{RawValue, RemoteError};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -74,10 +76,13 @@ struct RequestIn {
 }
 
 pub fn decode_request(body: &[u8]) -> Result<Request, EnvelopeError> {
-    let malformed = |why: String| EnvelopeError::Malformed { what: "request", why };
+    let malformed = |why: String| EnvelopeError::Malformed { what: "request", why: shortened(why) };
     let request: RequestIn = serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
     if request.method.is_empty() || request.method.len() > METHOD_BYTES_MAX {
         return Err(malformed(format!("the method's name has {} bytes", request.method.len())));
+    }
+    if let Some(id) = request.id.as_ref().filter(|id| id.len() > CORRELATION_ID_BYTES_MAX) {
+        return Err(malformed(format!("the id has {} bytes", id.len())));
     }
     Ok(Request { method: request.method, params: request.params, id: request.id, asynchronous: request.r#async })
 }

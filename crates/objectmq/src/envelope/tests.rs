@@ -145,6 +145,7 @@ fn what_is_no_request_is_refused() {
     let deep = format!(r#"{{"method":"m","params":[{}]}}"#, "[".repeat(100_000));
     let many = format!(r#"{{"method":"m","params":[{}1]}}"#, "1,".repeat(PARAMS_MAX));
     let long = format!(r#"{{"method":"{}"}}"#, "m".repeat(METHOD_BYTES_MAX + 1));
+    let long_id = format!(r#"{{"method":"m","id":"{}"}}"#, "i".repeat(129));
     let table = [
         "",
         "null",
@@ -166,10 +167,13 @@ fn what_is_no_request_is_refused() {
         &deep,
         &many,
         &long,
+        &long_id,
     ];
     for text in table {
         assert!(JSON.decode_request(text.as_bytes()).is_err(), "{text:.80}");
     }
+    let quoted = JSON.decode_request(format!(r#"{{"method":"m","async":"{}"}}"#, "é".repeat(100_000)).as_bytes()).unwrap_err();
+    assert!(quoted.to_string().len() < 500, "input is not sent back at length");
     assert!(JSON.decode_request(b"{\"method\":\"\xff\xfe\"}").is_err());
     assert!(JSON.decode_request(b"{\"method\":\"m\",\"params\":[\"\xff\"]}").is_err());
 }

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 use tokio_tungstenite::tungstenite::{Error, handshake::client::Request};
@@ -24,6 +25,9 @@ use tokio_tungstenite::tungstenite::{Error, handshake::client::Request};
 const REPLY_QUEUE: &str = "session";
 /// Bytes of a refused handshake's answer that are kept for the report.
 const REJECTION_BYTES_MAX: usize = 200;
+
+/// A connection that lasted so long was a good one: the wait before the next starts small again.
+const STABLE_AFTER: Duration = Duration::from_secs(5);
 
 /// Makes the connection below the WebSocket: name, proxy, TLS and its pinning, authentication. A closure will do.
 pub trait Connector: Send + Sync + 'static {
@@ -219,8 +223,9 @@ impl Shared {
             let trouble = match socket {
                 Err(trouble) => trouble,
                 Ok(socket) => {
+                    let connected = Instant::now();
                     let (end, was_restored) = self.carry_on(socket).await;
-                    if was_restored {
+                    if was_restored && connected.elapsed() >= STABLE_AFTER {
                         failures = 0;
                     }
                     Trouble::Lost(end.to_string())

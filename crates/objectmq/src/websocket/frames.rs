@@ -1,7 +1,8 @@
 //! Frames as bytes; the table of them is in the documentation of the module above.
 
+use crate::error::shortened;
 use crate::message::{CORRELATION_ID_BYTES_MAX, REFERENCE_BYTES_MAX};
-use crate::{Message, MessageType, RawValue, SendError};
+use crate::{Message, RawValue, SendError};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -9,6 +10,9 @@ use std::sync::Arc;
 
 /// Bytes of a frame beside its body, at most: `to`, `app`, `reply_to` and `id` with every character escaped, and the member names.
 pub const FRAME_OVERHEAD_BYTES_MAX: usize = 8 << 10;
+
+/// Longest `type`, in bytes.
+const TYPE_BYTES_MAX: usize = 64;
 
 /// Bodies up to this length are copied out of their frame, so that a small message does not keep a large read buffer alive.
 const BODY_BYTES_COPIED_MAX: usize = 4 << 10;
@@ -70,7 +74,7 @@ pub type Flaw = String;
 
 impl<'a> FrameIn<'a> {
     pub fn read(frame: &'a [u8]) -> Result<FrameIn<'a>, Flaw> {
-        serde_json::from_slice(frame).map_err(|error| error.to_string())
+        serde_json::from_slice(frame).map_err(|error| shortened(error.to_string()))
     }
 
     pub fn to(&self) -> Result<&str, Flaw> {
@@ -99,7 +103,7 @@ impl<'a> FrameIn<'a> {
 
     /// The message in `frame`, which this was read from.
     pub fn message(&self, frame: &Bytes, reply_to: Option<Arc<str>>) -> Result<Message, Flaw> {
-        let kind = self.kind.as_ref().ok_or_else(|| missing("type"))?;
+        let kind = required(&self.kind, "type", TYPE_BYTES_MAX)?;
         let body = self.body.ok_or_else(|| missing("body"))?.get().as_bytes();
         let body = match body.len() {
             0..=BODY_BYTES_COPIED_MAX => Bytes::copy_from_slice(body),
@@ -109,7 +113,7 @@ impl<'a> FrameIn<'a> {
             app_id: required(&self.app, "app", REFERENCE_BYTES_MAX)?.into(),
             correlation_id: self.id()?.into(),
             reply_to,
-            kind: MessageType::from(&*kind.0),
+            kind: kind.into(),
             body,
         })
     }
@@ -312,5 +316,90 @@ impl FrameOut {
     fn finish(mut self) -> Bytes {
         self.raw("}");
         self.0.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn message(id: &str, app: &str, kind: &str, reply_to: Option<&str>, body: &str) -> Message {
+        Message {
+            app_id: app.into(),
+            correlation_id: id.into(),
+            reply_to: reply_to.map(Into::into),
+            kind: kind.into(),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_message_survives_every_frame(
+            id in "\\PC{1,30}", app in "\\PC{1,60}", to in "\\PC{1,60}", reply_to in prop::option::of("\\PC{1,60}"),
+            kind in prop_oneof!["gson", "normalResponse", "\\PC{1,16}"], text in "\\PC{0,9000}", n in 0_u64..1 << 53, all: bool,
+        ) {
+            let body = serde_json::json!({"text": text}).to_string();
+            let message = message(&id, &app, &kind, reply_to.as_deref(), &body);
+            let spread = if all { Spread::All } else { Spread::One };
+            for (frame, op) in [
+                (publish(&to, spread, &message), Op::Publish),
+                (answer_to(&to, &message), Op::Answer),
+                (answer(&message), Op::Answer),
+                (deliver(n, n, &message), Op::Deliver),
+                (notice(n, &notice_tail(&message)), Op::Notice),
+            ] {
+                let read = FrameIn::read(&frame).unwrap();
+                prop_assert_eq!(read.op, op);
+                let again = read.message(&frame, message.reply_to.clone()).unwrap();
+                prop_assert_eq!(&again, &message);
+                match op {
+                    Op::Publish => {
+                        prop_assert_eq!((read.to().unwrap(), read.multi, read.reply), (to.as_str(), all, reply_to.is_some()));
+                    }
+                    Op::Deliver | Op::Notice => {
+                        prop_assert_eq!((read.n().unwrap(), read.reply_to().unwrap()), (n, reply_to.as_deref()));
+                    }
+                    _ => {}
+                }
+                prop_assert!(frame.len() <= body.len() + FRAME_OVERHEAD_BYTES_MAX);
+            }
+        }
+
+        #[test]
+        fn an_error_survives(text in "\\PC{0,200}", id in "\\PC{1,40}", n: u64) {
+            for failure in [SendError::NotBound(text.clone()), SendError::Refused(text.clone()), SendError::Busy(text.clone()), SendError::Malformed(text)] {
+                let frame = error(About::Call(&id), &failure);
+                let read = FrameIn::read(&frame).unwrap();
+                prop_assert_eq!((read.error(), read.id().unwrap()), (failure.clone(), id.as_str()));
+                let frame = error(About::Inbox(n), &failure);
+                prop_assert_eq!(FrameIn::read(&frame).unwrap().n().unwrap(), n);
+            }
+        }
+
+        #[test]
+        fn nothing_that_comes_panics(frame: Vec<u8>) {
+            if let Ok(read) = FrameIn::read(&frame) {
+                let _ = read.message(&Bytes::copy_from_slice(&frame), None);
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_names_fit_around_a_body() {
+        let worst = "\u{1}";
+        let (id, name) = (worst.repeat(CORRELATION_ID_BYTES_MAX), worst.repeat(REFERENCE_BYTES_MAX));
+        let frame = deliver(u64::MAX, u64::MAX, &message(&id, &name, &worst.repeat(TYPE_BYTES_MAX), Some(&name), "{}"));
+        assert!(frame.len() <= FRAME_OVERHEAD_BYTES_MAX, "{}", frame.len());
+    }
+
+    /// An error about input must not send the input back at length.
+    #[test]
+    fn a_flaw_is_short() {
+        let flaw = FrameIn::read(format!(r#"{{"op":"{}"}}"#, "é".repeat(1_000_000)).as_bytes()).unwrap_err();
+        assert!(flaw.len() < 500, "{}", flaw.len());
     }
 }

@@ -41,9 +41,12 @@ pub struct Outlet {
     frames: AtomicUsize,
     bytes: AtomicUsize,
     gone: AtomicBool,
+    /// Set when the connection is to end after writing what waits, but soon.
+    ending: AtomicBool,
     /// Set when the connection must end without writing what waits.
     cut: AtomicBool,
-    cut_waker: AtomicWaker,
+    /// Wakes the pump for either.
+    end_waker: AtomicWaker,
     room: Notify,
     queue: mpsc::UnboundedSender<Out>,
 }
@@ -62,8 +65,9 @@ impl Outlet {
             frames: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             gone: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
             cut: AtomicBool::new(false),
-            cut_waker: AtomicWaker::new(),
+            end_waker: AtomicWaker::new(),
             room: Notify::new(),
             queue,
         };
@@ -102,16 +106,18 @@ impl Outlet {
         }
     }
 
-    /// Ends the connection after what waits is written.
+    /// Ends the connection after what waits is written, for which there is little time. Nothing that comes in counts any more.
     pub fn end(&self, reason: CloseReason) {
+        self.ending.store(true, Release);
         // If nobody reads it, the connection has ended already.
         let _ = self.queue.send(Out::End(reason));
+        self.end_waker.wake();
     }
 
     /// Ends the connection now.
     pub fn cut(&self) {
         self.cut.store(true, Release);
-        self.cut_waker.wake();
+        self.end_waker.wake();
     }
 }
 
@@ -130,10 +136,19 @@ impl Outflow {
         Poll::Ready(out)
     }
 
-    /// Ready when the connection is to end without writing what waits.
-    pub fn poll_cut(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.outlet.cut_waker.register(cx.waker());
-        if self.outlet.cut.load(Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    /// Asks to be woken when the connection is to end.
+    pub fn register(&self, cx: &mut Context<'_>) {
+        self.outlet.end_waker.register(cx.waker());
+    }
+
+    /// Whether the connection is to end without writing what waits.
+    pub fn is_cut(&self) -> bool {
+        self.outlet.cut.load(Acquire)
+    }
+
+    /// Whether the connection is to end.
+    pub fn is_ending(&self) -> bool {
+        self.outlet.ending.load(Acquire)
     }
 }
 

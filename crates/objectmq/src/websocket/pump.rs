@@ -15,6 +15,8 @@ use tokio::time::{Instant, Sleep};
 
 /// Frames that are read before what they caused is written.
 const FRAMES_PER_TURN: usize = 64;
+/// Time that the other side gets to read what waits for it when the connection is to end.
+const END_GRACE: Duration = Duration::from_secs(5);
 /// Time that the other side gets to answer a close frame.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
@@ -57,13 +59,26 @@ pub struct Pump<'a, S, I> {
     alarm: Pin<Box<Sleep>>,
     ping_due: bool,
     unflushed: bool,
+    ending: bool,
 }
 
 impl<'a, S: Socket, I: Inflow> Pump<'a, S, I> {
     pub fn new(socket: S, outflow: Outflow, inflow: &'a mut I, keepalive: Keepalive, stats: &'a Stats) -> Self {
         let now = Instant::now();
         let alarm = Box::pin(tokio::time::sleep_until(now + keepalive.ping_every.min(keepalive.dead_after)));
-        Pump { socket, outflow, inflow, stats, keepalive, heard: now, pinged: now, alarm, ping_due: false, unflushed: false }
+        Pump {
+            socket,
+            outflow,
+            inflow,
+            stats,
+            keepalive,
+            heard: now,
+            pinged: now,
+            alarm,
+            ping_due: false,
+            unflushed: false,
+            ending: false,
+        }
     }
 
     /// Runs until the connection ends, for whatever reason.
@@ -95,6 +110,11 @@ impl<'a, S: Socket, I: Inflow> Pump<'a, S, I> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.outflow.register(cx);
+        if !self.ending && self.outflow.is_ending() {
+            self.ending = true;
+            self.alarm.as_mut().reset(Instant::now() + END_GRACE);
+        }
         loop {
             if let Poll::Ready(Err(end)) = self.poll_write(cx) {
                 return Poll::Ready(end);
@@ -117,7 +137,7 @@ impl<'a, S: Socket, I: Inflow> Pump<'a, S, I> {
     /// Writes all that waits, then flushes once.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         loop {
-            if self.outflow.poll_cut(cx).is_ready() {
+            if self.outflow.is_cut() {
                 return Poll::Ready(Err(End::Slow));
             }
             ready!(self.socket.poll_ready_unpin(cx)).map_err(End::Broken)?;
@@ -156,6 +176,8 @@ impl<'a, S: Socket, I: Inflow> Pump<'a, S, I> {
                 Some(Err(error)) => return Err(End::Broken(error)),
                 Some(Ok(Frame::Close(reason))) => return Err(End::Peer(reason)),
                 Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => {}
+                // Who is being shown out is not listened to.
+                Some(Ok(Frame::Text(_) | Frame::Binary(_))) if self.ending => {}
                 Some(Ok(Frame::Text(text))) => {
                     self.stats.frames_in.add(1);
                     self.inflow.text(text);
@@ -174,6 +196,9 @@ impl<'a, S: Socket, I: Inflow> Pump<'a, S, I> {
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         if self.alarm.as_mut().poll(cx).is_pending() {
             return Ok(false);
+        }
+        if self.ending {
+            return Err(End::Slow);
         }
         let now = Instant::now();
         let Keepalive { ping_every, dead_after } = self.keepalive;

@@ -274,6 +274,28 @@ async fn who_does_not_read_is_cut_off_and_others_are_not_held_up() {
     assert_eq!(net.hub.stats().sessions_slow.get(), 1);
 }
 
+/// A revoked device that did not read kept its session, since the farewell waited behind what it did not read.
+#[tokio::test(start_paused = true)]
+async fn who_is_shown_out_is_not_listened_to_and_goes_even_if_he_does_not_read() {
+    let net = net();
+    let server = Broker::new(Arc::new(net.hub.clone()));
+    let (object, mut calls) = recorder();
+    let _bound = server.bind("obj", object, BindOptions::default()).await.unwrap();
+    let mut raw = net.raw(device("revoked")).await;
+    raw.say(r#"{"op":"follow","n":1,"to":"news"}"#).await;
+    assert_eq!(raw.hear().await["op"], "ok");
+    for _ in 0..20 {
+        server.lookup("news").multi_cast("news", &"x".repeat(10_000)).await.unwrap();
+    }
+    let started = tokio::time::Instant::now();
+    net.door.end_sessions(&CloseReason::new(CloseReason::POLICY, "revoked"), |_| true);
+    raw.say(r#"{"op":"publish","to":"obj","id":"1","app":"obj","type":"gson","body":{"method":"late"}}"#).await;
+    assert_eq!(raw.session.await.unwrap(), SessionEnd::Slow);
+    assert!(started.elapsed() <= Duration::from_secs(6));
+    let late: Vec<_> = std::iter::from_fn(|| calls.try_recv().ok()).collect();
+    assert!(late.is_empty(), "{late:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_peer_is_pinged_and_then_given_up() {
     let net = net();
