@@ -1,5 +1,5 @@
 //! Speed of the disk parts against what the disk itself can do in the same run:
-//! publishing small files, scanning, going to the trash, beginning to watch. Takes the number of files (default 10,000).
+//! publishing small files, scanning, going to the trash, beginning to watch. Takes the number of files and of rounds (default 10,000 and 5).
 //!
 //! Everything is deleted at the very end only: many file systems are slow for minutes after mass deletions.
 
@@ -16,7 +16,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const ROUNDS: usize = 5;
 const BATCH: usize = 256;
 const FOLDERS: usize = 10;
 const BODY: [u8; 4096] = [7; 4096];
@@ -24,11 +23,12 @@ const BODY: [u8; 4096] = [7; 4096];
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcome<()> {
-    let files = std::env::args().filter_map(|text| text.parse().ok()).next().unwrap_or(10_000);
+    let mut numbers = std::env::args().filter_map(|text| text.parse::<usize>().ok());
+    let (files, rounds) = (numbers.next().unwrap_or(10_000), numbers.next().unwrap_or(5).max(1));
     let temp = tempfile::tempdir()?;
     let own = OwnFolders::open(&temp.path().join("home"))?;
     let mut times: Vec<[Duration; 5]> = Vec::new();
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let place = temp.path().join(format!("round{round}"));
         fs::create_dir(&place)?;
         let raw = raw_files(&place.join("raw"), files)?;
@@ -42,14 +42,14 @@ fn main() -> Outcome<()> {
         let (trash, ()) = timed(|| trash(&disk, stats))?;
         times.push([raw, publish, scan, watching, trash]);
     }
-    println!("{files} files of {} bytes in {FOLDERS} folders, batches of {BATCH}; medians of {ROUNDS}", BODY.len());
+    println!("{files} files of {} bytes in {FOLDERS} folders, batches of {BATCH}; medians of {rounds}", BODY.len());
     let names = ["write + fsync + rename, one by one", "stage + publish", "scan", "begin to watch", "trash"];
     for (index, name) in names.iter().enumerate() {
         let mut each: Vec<Duration> = times.iter().map(|round| round[index]).collect();
         each.sort_unstable();
-        let median = each[ROUNDS / 2];
+        let median = each[rounds / 2];
         let rate = files as f64 / median.as_secs_f64();
-        println!("{name:36} {:8.1} ms {rate:10.0} files/s (worst {:.1} ms)", millis(median), millis(each[ROUNDS - 1]));
+        println!("{name:36} {:8.1} ms {rate:10.0} files/s (worst {:.1} ms)", millis(median), millis(each[rounds - 1]));
     }
     Ok(())
 }

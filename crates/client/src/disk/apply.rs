@@ -20,6 +20,8 @@ use std::thread;
 
 /// Threads that wait for files to become durable at the same time: the file system shares one wait among them.
 const WAITERS_MAX: usize = 8;
+/// Folders that a batch holds open at most, for its later actions and until they are durable; each is an open file.
+pub(super) const FOLDERS_MAX: usize = 128;
 
 /// One action with what it needs.
 #[derive(Debug)]
@@ -55,6 +57,7 @@ pub(super) struct Batch<'a> {
     pub root: OwnedFd,
     folders: HashMap<ItemPath, Folder>,
     touched: HashMap<usize, Arc<OwnedFd>>,
+    not_durable: Option<Errno>,
 }
 
 impl Disk {
@@ -85,7 +88,7 @@ impl<'a> Batch<'a> {
     /// `None` when the workspace's folder is lost.
     pub fn begin(disk: &'a Disk) -> Option<Self> {
         let root = disk.parts.root.open().ok()?;
-        Some(Self { disk, root, folders: HashMap::new(), touched: HashMap::new() })
+        Some(Self { disk, root, folders: HashMap::new(), touched: HashMap::new(), not_durable: None })
     }
 
     /// Gives the staged files their times and modes and makes them durable. For each job what its file is then.
@@ -258,6 +261,9 @@ impl<'a> Batch<'a> {
         })?;
         let mount = mount_of(&handle).map_err(|errno| refused("look at the folder of", path, errno))?;
         let folder = Folder { handle: Arc::new(handle), mount };
+        if self.folders.len() >= FOLDERS_MAX {
+            self.folders.clear();
+        }
         self.folders.insert(parent, folder.clone());
         Ok((folder, name.clone()))
     }
@@ -267,21 +273,31 @@ impl<'a> Batch<'a> {
         self.folders.clear();
     }
 
-    /// Must be made durable before the batch ends.
+    /// Has changed, and must be durable before the batch ends.
     pub fn touch(&mut self, changed: &Arc<OwnedFd>) {
+        if self.touched.len() >= FOLDERS_MAX {
+            self.wait_for_touched();
+        }
         self.touched.insert(Arc::as_ptr(changed) as usize, changed.clone());
     }
 
-    fn make_durable(&self) -> Result<(), Errno> {
-        let touched: Vec<&Arc<OwnedFd>> = self.touched.values().collect();
-        if touched.len() <= 2 {
-            return touched.into_iter().try_for_each(fsync);
-        }
-        let each = touched.len().div_ceil(WAITERS_MAX);
-        thread::scope(|scope| {
-            let waits: Vec<_> = touched.chunks(each).map(|part| scope.spawn(move || part.iter().try_for_each(fsync))).collect();
-            waits.into_iter().try_for_each(|wait| wait.join().unwrap_or(Err(Errno::IO)))
-        })
+    fn make_durable(mut self) -> Result<(), Errno> {
+        self.wait_for_touched();
+        self.not_durable.map_or(Ok(()), Err)
+    }
+
+    fn wait_for_touched(&mut self) {
+        let touched: Vec<Arc<OwnedFd>> = self.touched.drain().map(|(_, changed)| changed).collect();
+        let waited = if touched.len() <= 2 {
+            touched.iter().try_for_each(fsync)
+        } else {
+            let each = touched.len().div_ceil(WAITERS_MAX);
+            thread::scope(|scope| {
+                let waits: Vec<_> = touched.chunks(each).map(|part| scope.spawn(move || part.iter().try_for_each(fsync))).collect();
+                waits.into_iter().try_for_each(|wait| wait.join().unwrap_or(Err(Errno::IO)))
+            })
+        };
+        self.not_durable = self.not_durable.or(waited.err());
     }
 }
 
@@ -341,5 +357,13 @@ fn refused_move(from: &ItemPath, to: &ItemPath, errno: Errno) -> ApplyError {
         Errno::XDEV => ApplyError::Failed(format!("cannot move {from} to {to}: they are on different file systems")),
         Errno::INVAL => ApplyError::Failed(format!("cannot move {from} to {to}: the disk does not take that")),
         other => refused(&format!("move {from} to"), to, other),
+    }
+}
+
+#[cfg(test)]
+impl Batch<'_> {
+    /// Carries out one action; returns how many folders the batch holds open then.
+    pub fn act_and_count(&mut self, action: DiskAction) -> (Result<Applied, ApplyError>, usize) {
+        (self.act(action), self.folders.len() + self.touched.len())
     }
 }

@@ -803,3 +803,24 @@ fn what_cannot_be_copied_to_the_trash_stays_where_it_is() {
         assert_eq!(tree(&world.at("root")), [("big".to_owned(), Some(big))], "{renames:?}");
     }
 }
+
+/// Each file that went to the trash from another folder than the one before kept that folder of the trash open.
+#[test]
+fn a_batch_over_very_many_folders_holds_few_of_them_open() {
+    for (variant, world) in worlds() {
+        let mut batch = apply::Batch::begin(&world.disk).unwrap();
+        let mut most = 0;
+        for round in 0..2 {
+            for number in 0..300 {
+                let file = path(&format!("{number}/file"));
+                world.write(&file.to_string(), "x");
+                let action = DiskAction::Trash { expect: world.stat(&file.to_string()), path: file };
+                let (outcome, open) = batch.act_and_count(action);
+                assert_eq!(outcome, Ok(Applied::Absent), "{variant:?} {round} {number}");
+                most = most.max(open);
+            }
+        }
+        assert!(most <= 2 * apply::FOLDERS_MAX, "{variant:?}: {most}");
+        assert_eq!(world.trash().len(), 600, "{variant:?}");
+    }
+}

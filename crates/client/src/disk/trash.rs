@@ -10,6 +10,7 @@ use super::own_folders::own_folder;
 use rustix::fs::{Mode, OFlags, fsync, mkdirat, openat};
 use rustix::io::Errno;
 use stacksync_core::values::ItemPath;
+use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +23,8 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 const FOLDER_OPEN_MAX: Duration = Duration::from_secs(60);
 /// Tries to find a name in the trash that is not taken.
 const TRIES_MAX: usize = 8;
+/// Folders kept open below one folder of the trash.
+const FOLDERS_MAX: usize = 32;
 /// Names of folders start with this: the time, in UTC, without what some file systems cannot hold.
 const STAMP: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour].[minute].[second]Z");
 /// Length of a stamp in bytes.
@@ -79,8 +82,8 @@ struct Open {
 struct Stamp {
     since: SystemTime,
     folder: Arc<OwnedFd>,
-    /// The folder used last, so that a thousand files of one folder cost its path once.
-    last: Option<(ItemPath, Arc<OwnedFd>)>,
+    /// Folders used last, so that a thousand files of one folder cost its path once.
+    folders: HashMap<ItemPath, Arc<OwnedFd>>,
 }
 
 /// Where something lies in the trash.
@@ -215,7 +218,7 @@ fn current<'a>(
     let now = SystemTime::now();
     // A clock that was set back ends the folder too.
     let fresh = |stamp: &Stamp| now.duration_since(stamp.since).is_ok_and(|age| age < FOLDER_OPEN_MAX);
-    let kept = open.take().filter(|stamp| fresh(stamp) && !stamp.is_gone());
+    let kept = open.take().filter(|stamp| fresh(stamp) && !is_removed(&stamp.folder));
     let stamp = match kept {
         Some(stamp) => stamp,
         None => {
@@ -237,7 +240,7 @@ fn make_stamp(top: &OwnedFd, since: SystemTime, why: Why) -> Result<Stamp, Errno
         match mkdirat(top, &name, Mode::RWXU) {
             Ok(()) => {
                 let folder = Arc::new(open_own(top, &name)?);
-                return Ok(Stamp { since, folder, last: None });
+                return Ok(Stamp { since, folder, folders: HashMap::new() });
             }
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno),
@@ -248,9 +251,7 @@ fn make_stamp(top: &OwnedFd, since: SystemTime, why: Why) -> Result<Stamp, Errno
 
 impl Stamp {
     fn folder_for(&mut self, parent: &ItemPath, touched: &mut Vec<Arc<OwnedFd>>) -> Result<Arc<OwnedFd>, Errno> {
-        if let Some((path, folder)) = &self.last
-            && path == parent
-        {
+        if let Some(folder) = self.folders.get(parent) {
             return Ok(folder.clone());
         }
         let mut folder = self.folder.clone();
@@ -262,13 +263,16 @@ impl Stamp {
             }
             folder = Arc::new(open_own(&folder, name.as_str())?);
         }
-        self.last = Some((parent.clone(), folder.clone()));
+        if self.folders.len() >= FOLDERS_MAX {
+            self.folders.clear();
+        }
+        self.folders.insert(parent.clone(), folder.clone());
         Ok(folder)
     }
 
     /// Whether a folder of it was removed while it was open: nothing may be put there any more.
     fn is_gone(&self) -> bool {
-        is_removed(&self.folder) || self.last.as_ref().is_some_and(|(_, folder)| is_removed(folder))
+        is_removed(&self.folder) || self.folders.values().any(|folder| is_removed(folder))
     }
 }
 
