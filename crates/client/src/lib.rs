@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod disk;
+pub mod driver;
 pub mod home;
 pub mod session;
 pub mod state;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done; of `sync --once` and `status`: both sides agree
+  0  done; of `sync --once`: both sides agree
   1  wrong usage, or something failed that the message explains
   2  not in sync: problems remain, deletions are held, or the device is paused
   3  the service cannot be reached

@@ -1,5 +1,6 @@
 //! How a command ends: a code for scripts, and for people what happened, to what, and what to do.
 
+use crate::driver::BeginError;
 use crate::home::HomeError;
 use crate::session::{AddressError, ConnectError, HttpError, JoinCodeError, JoinError, TlsError};
 use crate::state::StateError;
@@ -110,6 +111,17 @@ impl From<ConnectError> for Failure {
             ),
         };
         Self::new(exit, error.to_string(), advice)
+    }
+}
+
+impl From<BeginError> for Failure {
+    fn from(error: BeginError) -> Self {
+        match error {
+            BeginError::Home(error) => error.into(),
+            BeginError::State(error) => error.into(),
+            BeginError::Tls(error) => error.into(),
+            BeginError::Folders(error) => Self::new(Exit::Other, error.to_string(), "Check the permissions and the space there."),
+        }
     }
 }
 

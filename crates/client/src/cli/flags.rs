@@ -2,6 +2,7 @@
 
 use super::exit::{Exit, Failure};
 use super::out::Out;
+use crate::driver::Snapshot;
 use crate::home::Home;
 use crate::state::{Flag, OpenState, StateReader, StateWriter};
 use serde_json::json;
@@ -21,6 +22,31 @@ pub fn resume(home: &Home, out: Out) -> Result<Exit, Failure> {
     out.answer(&json!({ "paused": false }), || match home.running() {
         Some(_) => "Going on.".into(),
         None => "No longer paused. `stacksync sync` is not running.".into(),
+    });
+    Ok(Exit::Done)
+}
+
+/// Lets the deletions pass that are held now, and only as many as these.
+pub fn approve(home: &Home, out: Out) -> Result<Exit, Failure> {
+    decide(home, out, Flag::Approve, "may pass")
+}
+
+/// Undoes the deletions that are held now.
+pub fn restore(home: &Home, out: Out) -> Result<Exit, Failure> {
+    decide(home, out, Flag::Restore, "will be undone")
+}
+
+fn decide(home: &Home, out: Out, flag: Flag, fate: &str) -> Result<Exit, Failure> {
+    home.config()?;
+    let state = state(home)?;
+    let held: usize = state.workspaces()?.iter().map(|entry| Snapshot::parse(&entry.status).held).sum();
+    if held > 0 {
+        state.set_flag(flag, Some(i64::try_from(held).unwrap_or(i64::MAX)))?;
+    }
+    out.answer(&json!({ "held_deletions": held, "decided": held > 0 }), || match (held, home.running()) {
+        (0, _) => "No deletions are held.".into(),
+        (_, Some(_)) => format!("{held} held deletions {fate}."),
+        (_, None) => format!("{held} held deletions {fate} with the next sync."),
     });
     Ok(Exit::Done)
 }

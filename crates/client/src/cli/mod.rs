@@ -9,7 +9,12 @@ mod join;
 mod log;
 mod out;
 mod place;
+mod plan;
+mod progress;
+mod status;
+mod sync;
 
+use crate::driver::Stay;
 use args::{Args, Command};
 use clap::{CommandFactory, Parser};
 use exit::{Exit, Failure};
@@ -44,13 +49,14 @@ fn run(args: Args, out: Out) -> Result<Exit, Failure> {
         Command::Log { path, lines } => log::log(&home, path.as_deref(), lines, out),
         Command::Pause => flags::pause(&home, out),
         Command::Resume => flags::resume(&home, out),
-        Command::Sync { .. }
-        | Command::Status
-        | Command::Plan
-        | Command::Why { .. }
-        | Command::CheckIgnore { .. }
-        | Command::Approve
-        | Command::Restore => Err(Failure::new(Exit::Other, "this command is not there yet", "")),
+        Command::Sync { once: false } => sync::sync(&home, Stay::ForGood, out),
+        Command::Sync { once: true } => sync::sync(&home, Stay::Once, out),
+        Command::Status => status::status(&home, out),
+        Command::Plan => plan::plan(&home, out),
+        Command::Why { path } => plan::why(&home, &path, out),
+        Command::CheckIgnore { path } => plan::check_ignore(&home, &path, out),
+        Command::Approve => flags::approve(&home, out),
+        Command::Restore => flags::restore(&home, out),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "stacksync", &mut std::io::stdout());
             Ok(Exit::Done)

@@ -44,6 +44,17 @@ impl OwnFolders {
     /// # Errors
     /// When one of them cannot be made or opened.
     pub fn open(home: &Path) -> Result<Self, OwnFoldersError> {
+        let opened = Self::open_beside(home)?;
+        let path = home.join("staging");
+        clear(&opened.shared.staging).map_err(|errno| OwnFoldersError { path, source: errno.into() })?;
+        Ok(opened)
+    }
+
+    /// The same without removing anything: for who only looks, while another process may hold the home's lock.
+    ///
+    /// # Errors
+    /// As of [`OwnFolders::open`].
+    pub fn open_beside(home: &Path) -> Result<Self, OwnFoldersError> {
         std::fs::create_dir_all(home).map_err(|source| OwnFoldersError { path: home.to_owned(), source })?;
         let staging_path = home.join("staging");
         let failed = |path: &Path| {
@@ -52,7 +63,6 @@ impl OwnFolders {
         };
         let staging = own_folder(&staging_path).map_err(failed(&staging_path))?;
         let staging_mount = mount_of(&staging).map_err(failed(&staging_path))?;
-        clear(&staging).map_err(failed(&staging_path))?;
         let trash_path = home.join("trash");
         let trash = Trash::new(trash_path.clone()).map_err(failed(&trash_path))?;
         let token = uuid::Uuid::new_v4().simple().to_string();

@@ -107,6 +107,11 @@ impl Home {
         &self.dir
     }
 
+    /// The configuration.
+    pub fn config_file(&self) -> PathBuf {
+        self.dir.join(CONFIG)
+    }
+
     /// The state database.
     pub fn state_file(&self) -> PathBuf {
         self.dir.join(STATE)

@@ -94,11 +94,12 @@ impl Downloader {
     }
 
     async fn fetch_large(&self, pieces: Vec<Piece>, sink: &Sink) -> Result<(), ApplyError> {
-        let groups = pieces.chunks(TICKETS_PER_REQUEST).map(|group| async move {
+        // Groups of their own: a future over borrowed ones could not be shown to be `Send`.
+        let groups: Vec<Vec<Piece>> = pieces.chunks(TICKETS_PER_REQUEST).map(<[Piece]>::to_vec).collect();
+        let groups = groups.into_iter().map(|group| async move {
             let names = group.iter().map(|piece| piece.chunk.name).collect();
             let tickets = self.getter.tickets(names).await.map_err(CallError::from)?;
-            let fetched = group.iter().zip(tickets).map(|(piece, ticket)| Ok((piece.clone(), ticket)));
-            Ok::<_, ApplyError>(stream::iter(fetched))
+            Ok::<_, ApplyError>(stream::iter(group.into_iter().zip(tickets).map(Ok)))
         });
         // One group of tickets ahead of the chunks.
         let with_tickets = stream::iter(groups).buffered(2).try_flatten();

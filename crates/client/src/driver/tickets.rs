@@ -1,0 +1,41 @@
+//! Tickets for one workspace's chunks, asked of the service.
+
+use crate::session::Service;
+use crate::transfer::Tickets;
+use futures_util::future::BoxFuture;
+use stacksync_core::engine::CallError;
+use stacksync_core::values::{ChunkName, WorkspaceId};
+use stacksync_protocol::chunk_service::{GetTickets, GetTicketsRequest, PutTickets, PutTicketsRequest};
+
+/// See the module.
+pub struct WorkspaceTickets {
+    service: Service,
+    id: WorkspaceId,
+}
+
+impl WorkspaceTickets {
+    /// Tickets for chunks of this workspace.
+    pub const fn new(service: Service, id: WorkspaceId) -> Self {
+        Self { service, id }
+    }
+}
+
+fn texts(chunks: &[ChunkName]) -> Vec<String> {
+    chunks.iter().map(ToString::to_string).collect()
+}
+
+impl Tickets for WorkspaceTickets {
+    fn put(&self, chunks: Vec<ChunkName>, batched: Vec<u32>) -> BoxFuture<'_, Result<PutTickets, CallError>> {
+        Box::pin(async move {
+            let request = PutTicketsRequest { workspace_id: self.id.0, chunks: texts(&chunks), batched };
+            self.service.put_tickets(&request).await
+        })
+    }
+
+    fn get(&self, chunks: Vec<ChunkName>, batched: Vec<u32>) -> BoxFuture<'_, Result<GetTickets, CallError>> {
+        Box::pin(async move {
+            let request = GetTicketsRequest { workspace_id: self.id.0, chunks: texts(&chunks), batched };
+            self.service.get_tickets(&request).await
+        })
+    }
+}
