@@ -318,11 +318,11 @@ impl Trees {
         }
     }
 
-    /// Checks that every index agrees with the items; for tests.
+    /// Checks that the index of the disk agrees with the items; for tests.
     ///
     /// # Errors
     /// Names the first disagreement.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check_local(&self) -> Result<(), String> {
         let mut local = BTreeSet::new();
         for (&id, item) in &self.items {
             if let Some(on_disk) = &item.local {
@@ -331,16 +331,25 @@ impl Trees {
                 }
                 local.insert(id);
             }
-            if let Some(remote) = item.remote_live()
-                && self.remote_clash(&remote.place, id).is_none()
-                && !self.remote_children(remote.place.parent).any(|child| child == id)
-            {
-                return Err(format!("item {id} is not in the index of its folder on the service"));
-            }
         }
         let indexed: BTreeSet<_> = self.local_children.values().flat_map(BTreeMap::values).copied().collect();
         if indexed != local || local.len() != self.local_count {
             return Err("the index of the disk holds other items than the disk".into());
+        }
+        Ok(())
+    }
+
+    /// The same for the service; holds whenever all its changes are known.
+    ///
+    /// # Errors
+    /// Names the first disagreement.
+    pub fn check_remote(&self) -> Result<(), String> {
+        for (&id, item) in &self.items {
+            if let Some(remote) = item.remote_live()
+                && self.remote_at(&remote.place) != Some(id)
+            {
+                return Err(format!("item {id} is not in the index of its folder on the service"));
+            }
         }
         Ok(())
     }

@@ -144,7 +144,8 @@ impl Engine {
     /// # Errors
     /// Names what does not hold.
     pub fn check(&self) -> Result<(), String> {
-        self.trees.check()
+        self.trees.check_local()?;
+        if self.service.is_current() { self.trees.check_remote() } else { Ok(()) }
     }
 }
 

@@ -307,7 +307,9 @@ impl Engine {
         if !self.scans.queue.is_empty() {
             return self.start_scans();
         }
-        let missing = std::mem::take(&mut self.scans.missing);
+        let mut missing = std::mem::take(&mut self.scans.missing);
+        let lost: Vec<ItemId> = missing.iter().copied().filter(|&id| self.trees.local(id).is_none()).collect();
+        missing.extend(lost.into_iter().flat_map(|id| self.trees.local_descendants(id)));
         if self.scans.next_look_ms.is_some() {
             self.scans.first_done = true;
         }

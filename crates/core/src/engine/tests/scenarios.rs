@@ -19,7 +19,6 @@ fn seeds(most: u64) -> std::ops::Range<u64> {
 fn one_person_at_a_time_finds_the_same_everywhere() {
     for seed in seeds(150) {
         let mut world = World::new(seed, 2, Faults { rate: 0 });
-        world.trace.push(format!("seed {seed}"));
         world.rest();
         for _ in 0..30 {
             let d = world.random.below(2);
@@ -45,7 +44,6 @@ fn many_at_once_with_faults_converge_and_lose_nothing() {
     for seed in seeds(600) {
         let faults = Faults { rate: if seed % 3 == 0 { 0 } else { 40 } };
         let mut world = World::new(seed, 2 + (seed % 2) as usize, faults);
-        world.trace.push(format!("seed {seed}"));
         for _ in 0..40 {
             let d = world.random.below(world.devices.len());
             world.act(d);

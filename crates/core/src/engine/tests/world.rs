@@ -34,6 +34,7 @@ pub struct Faults {
 }
 
 pub struct World {
+    seed: u64,
     pub random: Random,
     pub service: FakeService,
     pub devices: Vec<Device>,
@@ -71,7 +72,7 @@ impl World {
             }
         };
         let devices = (0..devices).map(device).collect();
-        Self { random: Random::new(seed), service: FakeService::new(), devices, now, faults, next_content: 0, trace: Vec::new() }
+        Self { seed, random: Random::new(seed), service: FakeService::new(), devices, now, faults, next_content: 0, trace: Vec::new() }
     }
 
     fn tell(&mut self, d: usize, input: Input) {
@@ -155,7 +156,8 @@ impl World {
     }
 
     fn step_of(&mut self, d: usize) -> bool {
-        if !self.devices[d].online && !(self.faults.rate > 0 && self.random.one_in(3)) {
+        let stays_away = self.faults.rate > 0 && self.random.one_in(3);
+        if !self.devices[d].online && !stays_away {
             self.devices[d].online = true;
             self.tell(d, Input::Online);
             return true;
@@ -300,7 +302,8 @@ impl World {
         for device in &self.devices {
             let on_disk: BTreeMap<String, String> =
                 device.disk.picture().into_iter().map(|(path, seen)| (path, seen.data)).collect();
-            assert_eq!(on_disk, service, "disk of {} against the service\n{}", device.name, self.report());
+            let difference = difference(&on_disk, &service);
+            assert!(difference.is_empty(), "{} against the service: {difference:#?}\n{}", device.name, self.report());
             let status = device.engine.status();
             assert!(status.problems.is_empty() && status.waiting == 0, "{status:?}\n{}", self.report());
             assert!(device.engine.plan().is_empty(), "{:?}\n{}", device.engine.plan(), self.report());
@@ -317,7 +320,8 @@ impl World {
     }
 
     pub fn report(&self) -> String {
-        let mut text = self.trace.iter().rev().take(120).rev().cloned().collect::<Vec<_>>().join("\n");
+        let mut text = format!("seed {}\n", self.seed);
+        text += &self.trace.iter().rev().take(120).rev().cloned().collect::<Vec<_>>().join("\n");
         for device in &self.devices {
             let picture: Vec<_> = device.disk.picture().into_iter().map(|(path, seen)| (path, seen.data)).collect();
             let engine = &device.engine;
