@@ -100,6 +100,32 @@ async fn a_caller_who_goes_away_leaves_the_storage_usable() {
     assert_eq!(store.present(HOME, vec![last.0]).await.unwrap(), [true]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_looks_at_any_moment_sees_whole_chunks_or_none() {
+    let root = tempfile::tempdir().unwrap();
+    let store = FolderStore::open(root.path()).unwrap();
+    let writer = tokio::spawn({
+        let store = store.clone();
+        async move {
+            for round in 0..20 {
+                let chunks = (0..30).map(|number| chunk(&format!("{round} {number} {}", "long ".repeat(5_000)))).collect();
+                store.put_batch(HOME, chunks).await.unwrap();
+            }
+        }
+    });
+    let home = root.path().join(HOME.to_string());
+    let mut looks = 0;
+    while !writer.is_finished() || looks == 0 {
+        for path in if home.exists() { files_below(&home) } else { vec![] } {
+            let name = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            crate::pack::unpack(&name, &fs::read(&path).unwrap().into()).unwrap();
+            looks += 1;
+        }
+    }
+    writer.await.unwrap();
+    assert_eq!(store.usage(HOME).await.unwrap().chunks, 600);
+}
+
 /// Starts a future, and does not wait for it.
 async fn futures_poll_once<T>(answer: &mut Answer<'_, T>) -> Option<()> {
     std::future::poll_fn(|context| std::task::Poll::Ready(answer.as_mut().poll(context).is_ready().then_some(()))).await

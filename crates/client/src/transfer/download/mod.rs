@@ -24,6 +24,10 @@ use write::Sink;
 
 /// Large chunks of one file that are fetched at once.
 const GETS_PER_FILE_MAX: usize = 4;
+/// Chunks of another file that one job copies, and such jobs at once for one file.
+const COPIES_PER_JOB: usize = 8;
+/// See [`COPIES_PER_JOB`].
+const COPY_JOBS_MAX: usize = 2;
 /// Large chunks that one request for tickets names: few, so that none expires while it waits.
 const TICKETS_PER_REQUEST: usize = 128;
 
@@ -57,13 +61,12 @@ impl Downloader {
         let announced = self.getter.announce();
         let sink = Sink::new(target, self.shared.clone(), body.size);
         let mut plan = Plan::new(body)?;
-        if !sources.is_empty() {
-            let sink = sink.clone();
-            plan = self.on_disk(move || sink.copy(plan, &sources)).await??;
-        }
         if write::may_have_holes(body.size) {
             let sink = sink.clone();
             self.on_disk(move || sink.set_len()).await??;
+        }
+        for source in sources {
+            plan = self.copy(plan, source, &sink).await?;
         }
         let (small, large): (Vec<_>, Vec<_>) =
             plan.pieces.into_iter().partition(|piece| piece.chunk.len as usize <= BATCH_CHUNK_BYTES_MAX);
@@ -72,6 +75,22 @@ impl Downloader {
         let large = self.fetch_large(large, &sink);
         drop(announced);
         tokio::try_join!(small, large).map(drop)
+    }
+
+    /// Takes what the source holds out of the plan, a few chunks at a time.
+    async fn copy(&self, plan: Plan, source: Source, sink: &Sink) -> Result<Plan, ApplyError> {
+        let (there, mut rest) = plan.split_off(&source.body);
+        let file = Arc::new(source.file);
+        let jobs = there.chunks(COPIES_PER_JOB).map(|pieces| {
+            let (pieces, sink, file) = (pieces.to_vec(), sink.clone(), file.clone());
+            self.on_disk(move || sink.copy(pieces, &file))
+        });
+        let mut copied = stream::iter(jobs).buffer_unordered(COPY_JOBS_MAX);
+        while let Some(left) = copied.next().await {
+            rest.pieces.extend(left??);
+        }
+        drop(copied);
+        Ok(rest)
     }
 
     async fn fetch_small(&self, piece: Piece, sink: &Sink) -> Result<(), ApplyError> {

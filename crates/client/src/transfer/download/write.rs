@@ -3,17 +3,22 @@
 //! Runs of zeros are not written: the file has its length from the start, and what nobody wrote reads as zeros and takes no room.
 
 use super::super::shared::Shared;
-use super::plan::{Piece, Plan};
-use super::{Source, damaged};
+use super::damaged;
+use super::plan::Piece;
 use bytes::Bytes;
+use rustix::fs::Advice;
 use stacksync_chunks::pack::{self, Damage};
+use stacksync_core::cut::CHUNK_BYTES_MAX;
 use stacksync_core::engine::ApplyError;
 use stacksync_core::values::ChunkName;
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+/// Of longer files the disk gets each chunk to write at once: who makes the file durable in the end then has little to wait for.
+const EARLY_WRITEBACK_BYTES_MIN: u64 = 8 * 1024 * 1024;
 /// An aligned block of so many zeros is left out.
 const HOLE_BYTES: usize = 32 * 1024;
 static ZEROS: [u8; HOLE_BYTES] = [0; HOLE_BYTES];
@@ -67,25 +72,19 @@ impl Sink {
         self.write_plain(piece, &plain).map_err(WriteError::Disk)
     }
 
-    /// Copies what the sources hold; what they do not hold (any more) stays in the plan.
-    pub(super) fn copy(&self, plan: Plan, sources: &[Source]) -> Result<Plan, ApplyError> {
-        if may_have_holes(self.size) {
-            self.set_len()?;
-        }
-        let mut buffer = Vec::new();
-        let mut left = plan;
-        for source in sources {
-            let (there, mut rest) = left.split_off(&source.body);
-            for (piece, offset) in there {
-                buffer.resize(piece.chunk.len as usize, 0);
-                let read = source.file.read_exact_at(&mut buffer, offset);
-                if read.is_ok() && ChunkName::of(&buffer) == piece.chunk.name {
-                    self.write_plain(&piece, &buffer)?;
-                } else {
-                    rest.pieces.push(piece);
-                }
+    /// Copies these from where another file may hold them; answers those that it does not hold (any more).
+    pub(super) fn copy(&self, pieces: Vec<(Piece, u64)>, source: &File) -> Result<Vec<Piece>, ApplyError> {
+        let mut left = Vec::new();
+        let mut buffer = vec![0; CHUNK_BYTES_MAX];
+        for (piece, offset) in pieces {
+            // The plan has no longer ones.
+            let plain = &mut buffer[..piece.chunk.len as usize];
+            let read = source.read_exact_at(plain, offset);
+            if read.is_ok() && ChunkName::of(plain) == piece.chunk.name {
+                self.write_plain(&piece, plain)?;
+            } else {
+                left.push(piece);
             }
-            left = rest;
         }
         Ok(left)
     }
@@ -93,6 +92,10 @@ impl Sink {
     fn write_plain(&self, piece: &Piece, plain: &[u8]) -> Result<(), ApplyError> {
         for offset in &piece.offsets {
             write_around_zeros(&self.target, plain, *offset).map_err(disk_error)?;
+            if self.size >= EARLY_WRITEBACK_BYTES_MIN {
+                // Only a hint, so its failure means nothing.
+                let _ = rustix::fs::fadvise(&self.target, *offset, NonZeroU64::new(plain.len() as u64), Advice::DontNeed);
+            }
             self.shared.meter.add_written(plain.len());
         }
         Ok(())
