@@ -81,10 +81,13 @@ impl Downloader {
     async fn copy(&self, plan: Plan, source: Source, sink: &Sink) -> Result<Plan, ApplyError> {
         let (there, mut rest) = plan.split_off(&source.body);
         let file = Arc::new(source.file);
-        let jobs = there.chunks(COPIES_PER_JOB).map(|pieces| {
-            let (pieces, sink, file) = (pieces.to_vec(), sink.clone(), file.clone());
-            self.on_disk(move || sink.copy(pieces, &file))
-        });
+        // Collected, since a stream over borrowing closures could not be spawned.
+        let jobs: Vec<_> = (there.chunks(COPIES_PER_JOB))
+            .map(|pieces| {
+                let (pieces, sink, file) = (pieces.to_vec(), sink.clone(), file.clone());
+                self.on_disk(move || sink.copy(pieces, &file))
+            })
+            .collect();
         let mut copied = stream::iter(jobs).buffer_unordered(COPY_JOBS_MAX);
         while let Some(left) = copied.next().await {
             rest.pieces.extend(left??);

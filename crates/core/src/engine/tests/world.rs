@@ -72,7 +72,16 @@ impl World {
             }
         };
         let devices = (0..devices).map(device).collect();
-        Self { seed, random: Random::new(seed), service: FakeService::new(), devices, now, faults, next_content: 0, trace: Vec::new() }
+        Self {
+            seed,
+            random: Random::new(seed),
+            service: FakeService::new(),
+            devices,
+            now,
+            faults,
+            next_content: 0,
+            trace: Vec::new(),
+        }
     }
 
     fn tell(&mut self, d: usize, input: Input) {
