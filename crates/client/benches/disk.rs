@@ -5,7 +5,7 @@
 
 use rustix::fs::fsync;
 use stacksync::disk::{Disk, Job, OwnFolders, RootIdentity, WriteTarget};
-use stacksync::watch::watch;
+use stacksync::watch::{Hint, watch};
 use stacksync_core::engine::{Applied, DiskAction, Stat};
 use stacksync_core::values::{ItemPath, ModifiedAt};
 use std::error::Error;
@@ -15,9 +15,12 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc::Receiver;
 
 const BATCH: usize = 256;
 const FOLDERS: usize = 10;
+/// Files that are made and published one by one in each round.
+const SINGLES: usize = 50;
 const BODY: [u8; 4096] = [7; 4096];
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -28,6 +31,7 @@ fn main() -> Outcome<()> {
     let temp = tempfile::tempdir()?;
     let own = OwnFolders::open(&temp.path().join("home"))?;
     let mut times: Vec<[Duration; 5]> = Vec::new();
+    let (mut hinted, mut published, mut renames) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
         let place = temp.path().join(format!("round{round}"));
         fs::create_dir(&place)?;
@@ -37,7 +41,19 @@ fn main() -> Outcome<()> {
         let disk = Disk::new(&own, root.clone(), RootIdentity::of(&root)?, ItemPath::top());
         let (publish, stats) = timed(|| publish(&disk, files))?;
         let (scan, ()) = timed(|| scan(&disk, files))?;
-        let (watching, watcher) = timed(|| Ok(watch(&root, Arc::new(|_| false))))?;
+        let (watching, (watcher, mut hints)) = timed(|| Ok(watch(&root, Arc::new(|_| false))))?;
+        for number in 0..SINGLES {
+            let start = Instant::now();
+            fs::write(root.join(format!("folder0/single{number}")), BODY)?;
+            hints.blocking_recv().ok_or("the watch ended")?;
+            hinted.push(start.elapsed());
+            let path = ItemPath::parse(&format!("folder0/published{number}"))?;
+            let (one, ()) = timed(|| publish_one(&disk, path))?;
+            published.push(one);
+            hints.blocking_recv().ok_or("the watch ended")?;
+        }
+        let (renamed, ()) = timed(|| rename(&disk, &root, &mut hints))?;
+        renames.push(renamed);
         drop(watcher);
         let (trash, ()) = timed(|| trash(&disk, stats))?;
         times.push([raw, publish, scan, watching, trash]);
@@ -50,6 +66,12 @@ fn main() -> Outcome<()> {
         let median = each[rounds / 2];
         let rate = files as f64 / median.as_secs_f64();
         println!("{name:36} {:8.1} ms {rate:10.0} files/s (worst {:.1} ms)", millis(median), millis(each[rounds - 1]));
+    }
+    for (name, mut each) in
+        [("a new file until its hint", hinted), ("stage + publish one file", published), ("move a folder, until its hint", renames)]
+    {
+        each.sort_unstable();
+        println!("{name:36} {:8.2} ms (worst {:.2} ms)", millis(each[each.len() / 2]), millis(each[each.len() - 1]));
     }
     Ok(())
 }
@@ -110,6 +132,26 @@ fn publish(disk: &Disk, files: usize) -> Outcome<Vec<(ItemPath, Stat)>> {
         }
     }
     Ok(stats)
+}
+
+fn publish_one(disk: &Disk, path: ItemPath) -> Outcome<()> {
+    let size = BODY.len() as u64;
+    let staged = disk.stage(WriteTarget { path, size, executable: false, modified: ModifiedAt(1), replaces: None })?;
+    staged.file().write_all_at(&BODY, 0)?;
+    disk.apply(vec![staged.into()]).into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(())
+}
+
+/// There and back, so that the paths stay good.
+fn rename(disk: &Disk, root: &Path, hints: &mut Receiver<Hint>) -> Outcome<()> {
+    let (from, to) = (ItemPath::parse("folder0")?, ItemPath::parse("moved")?);
+    let listing = disk.scan(&ItemPath::top(), Some(from.names())).result?;
+    let expect = listing.entries.into_iter().next().ok_or("no folder")?.stat;
+    let there = DiskAction::Move { from: from.clone(), expect, to };
+    disk.apply(vec![there.into()]).into_iter().collect::<Result<Vec<_>, _>>()?;
+    hints.blocking_recv().ok_or("the watch ended")?;
+    fs::rename(root.join("moved"), root.join("folder0"))?;
+    Ok(())
 }
 
 fn scan(disk: &Disk, files: usize) -> Outcome<()> {

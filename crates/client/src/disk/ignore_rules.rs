@@ -16,6 +16,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// Name of the files that hold rules. They are synced like any other file.
@@ -81,6 +82,8 @@ pub(super) struct IgnoreRules {
     parsed: Mutex<HashMap<ItemPath, Arc<RulesFile>>>,
     /// Folders at the top that belong to other workspaces.
     reserved: Mutex<HashSet<Name>>,
+    /// A file that was parsed is another one now, and nobody was told yet.
+    changed: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -107,12 +110,6 @@ pub(super) struct FolderRules {
     folder: ItemPath,
 }
 
-/// Rules of a folder, and whether a rules file that was known has changed since.
-pub(super) struct Gathered {
-    pub rules: FolderRules,
-    pub changed: bool,
-}
-
 impl IgnoreRules {
     /// Names at the top that belong to other workspaces from now on.
     pub fn reserve(&self, names: HashSet<Name>) {
@@ -120,22 +117,27 @@ impl IgnoreRules {
     }
 
     /// The rules that hold in a folder. Costs one look per level; reads only files that are new or changed.
-    pub fn gather(&self, root: impl AsFd, folder: &ItemPath) -> Gathered {
+    pub fn gather(&self, root: impl AsFd, folder: &ItemPath) -> FolderRules {
         let reserved = lock(&self.reserved).clone();
         let mut rules = FolderRules { files: Vec::new(), above: None, reserved, folder: ItemPath::top() };
-        let mut changed = self.add_file(&root, &mut rules);
+        self.add_file(&root, &mut rules);
         for name in folder.names() {
             if rules.above.is_none() {
                 rules.above = rules.decide(name, Kind::Folder).filter(|rule| rule.ignored);
             }
             rules.folder = rules.folder.join(name);
-            changed |= self.add_file(&root, &mut rules);
+            self.add_file(&root, &mut rules);
         }
-        Gathered { rules, changed }
+        rules
     }
 
-    /// Adds the rules file of `rules.folder`, if there is one; tells whether a known one changed.
-    fn add_file(&self, root: impl AsFd, rules: &mut FolderRules) -> bool {
+    /// Whether a known rules file has changed or gone since this was asked last.
+    pub fn take_changed(&self) -> bool {
+        self.changed.swap(false, Ordering::Relaxed)
+    }
+
+    /// Adds the rules file of `rules.folder`, if there is one.
+    fn add_file(&self, root: impl AsFd, rules: &mut FolderRules) {
         let relative = if rules.folder.is_top() { RULES_FILE.to_owned() } else { format!("{}/{RULES_FILE}", rules.folder) };
         let known = lock(&self.parsed).get(&rules.folder).cloned();
         let now = match look(&root, &relative) {
@@ -148,13 +150,15 @@ impl IgnoreRules {
             && known.stat == *now
         {
             rules.files.push((rules.folder.clone(), known.clone()));
-            return false;
+            return;
         }
         // A file that cannot be used is remembered too, so that it is not read (and complained about) again and again.
         let fresh = now.map(|stat| Arc::new(read_rules(&root, &rules.folder).unwrap_or_else(|| RulesFile::unused(stat))));
         self.remember(&rules.folder, fresh.as_ref());
         rules.files.extend(fresh.map(|file| (rules.folder.clone(), file)));
-        known.is_some()
+        if known.is_some() {
+            self.changed.store(true, Ordering::Relaxed);
+        }
     }
 
     fn remember(&self, folder: &ItemPath, file: Option<&Arc<RulesFile>>) {

@@ -84,7 +84,7 @@ impl Disk {
     pub fn check(&self, path: &ItemPath, kind: Kind) -> Result<Option<RuleMatch>, String> {
         let root = self.parts.root.open()?;
         let Some((folder, name)) = path.split() else { return Ok(None) };
-        Ok(self.parts.rules.gather(&root, &folder).rules.rule(name, kind))
+        Ok(self.parts.rules.gather(&root, &folder).rule(name, kind))
     }
 
     /// Whether this folder is ignored, so that nothing in it needs to be watched. `false` if that cannot be told.

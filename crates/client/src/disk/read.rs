@@ -65,6 +65,24 @@ impl Disk {
         }
     }
 
+    /// What is at a path now; `None`: nothing that can be synced.
+    ///
+    /// # Errors
+    /// `Unreadable` when the root is lost or the path cannot be looked at.
+    pub fn look(&self, path: &ItemPath) -> Result<Option<Stat>, ReadError> {
+        let Some((parent, name)) = path.split() else { return Ok(None) };
+        let root = self.parts.root.open().map_err(ReadError::Unreadable)?;
+        let folder = match open_folder(&root, &parent) {
+            Ok(folder) => folder,
+            Err(OpenFolderError::Gone) => return Ok(None),
+            Err(OpenFolderError::Refused(errno)) => return Err(unreadable(path, errno)),
+        };
+        match look(&folder, name.as_str()).map_err(|errno| unreadable(path, errno))? {
+            Look::Here(seen) => Ok(Some(seen.stat)),
+            Look::Absent | Look::Odd(_) => Ok(None),
+        }
+    }
+
     /// Opens a file that must still be as `expect`ed.
     ///
     /// # Errors

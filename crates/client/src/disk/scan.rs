@@ -35,22 +35,22 @@ impl Disk {
                 return Scan { result: Err(unreadable(folder, errno)), rules_changed: false };
             }
         };
-        let gathered = self.parts.rules.gather(&root, folder);
+        let rules = self.parts.rules.gather(&root, folder);
         let mut listing = Listing::default();
         let result = match names {
             Some(names) => {
                 for name in names {
-                    add(&handle, name, &gathered.rules, &mut listing);
+                    add(&handle, name, &rules, &mut listing);
                 }
                 Ok(())
             }
-            None => list(&handle, &gathered.rules, &mut listing),
+            None => list(&handle, &rules, &mut listing),
         };
         for entry in &listing.entries {
             self.note_leftover(folder, &entry.name);
         }
         let result = result.map(|()| listing).map_err(|errno| unreadable(folder, errno));
-        Scan { result, rules_changed: gathered.changed }
+        Scan { result, rules_changed: self.parts.rules.take_changed() }
     }
 
     /// The top cannot be gone: the root was there a moment ago, so it is being replaced.

@@ -201,6 +201,8 @@ fn a_scan_tells_when_known_rules_changed() {
     assert_eq!(scan("d/e"), (false, vec![true]));
     assert_eq!(scan("d/e"), (false, vec![true]));
     world.write("d/.syncignore", "*.obj\n");
+    // Whoever sees it first, a scan tells.
+    assert!(!world.ignored("d/e/b.o"));
     assert_eq!(scan("d/e"), (true, vec![false]));
     assert_eq!(scan("d/e"), (false, vec![false]));
     fs::remove_file(world.temp.path().join("root/d/.syncignore")).unwrap();

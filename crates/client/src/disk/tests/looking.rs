@@ -67,3 +67,22 @@ fn a_file_that_changes_while_it_is_read_is_noticed() {
     rustix::fs::mkfifoat(CWD, world.at("pipe"), rustix::fs::Mode::RUSR).unwrap();
     assert_eq!(world.disk.open_file(&path("pipe")).unwrap_err(), ReadError::Changed);
 }
+
+#[test]
+fn one_path_is_looked_at_on_its_own() {
+    let world = World::new(Variant::Same);
+    world.write("d/file", "x");
+    let kind = |text: &str| world.disk.look(&path(text)).map(|found| found.map(|stat| stat.kind));
+    for (text, expected) in [
+        ("d", Some(Kind::Folder)),
+        ("d/file", Some(Kind::File)),
+        ("d/none", None),
+        ("none/x", None),
+        ("d/file/x", None),
+        ("", None),
+    ] {
+        assert_eq!(kind(text), Ok(expected), "{text}");
+    }
+    fs::rename(world.at(""), world.temp.path().join("away")).unwrap();
+    assert!(matches!(kind("d"), Err(ReadError::Unreadable(_))));
+}
