@@ -57,6 +57,7 @@ fn raw(dir: &Path) -> f64 {
     runtime.block_on(members(&db, USERS));
     drop(db);
     let mut connection = Connection::open(&file).unwrap();
+    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).unwrap();
     for (pragma, value) in [("synchronous", 2), ("foreign_keys", 1), ("cache_size", -65_536), ("wal_autocheckpoint", 4_000)] {
         connection.pragma_update(None, pragma, value).unwrap();
     }
