@@ -7,9 +7,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use stacksync_chunks::pack::PACKED_BYTES_MAX;
-use stacksync_chunks::store::StoreError;
+use stacksync_chunks::store::{Health, StoreError};
 use stacksync_chunks::ticket::{Op, Subject, TicketError};
 use stacksync_core::values::{ChunkName, WorkspaceId};
+use stacksync_protocol::chunk_service::CHECK_HEADER;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -71,13 +72,24 @@ fn parse((container, name): (String, String)) -> Result<(WorkspaceId, ChunkName)
     Ok((parse_container(&container)?, name))
 }
 
-pub async fn get(State(door): State<Arc<Door>>, Path(address): Path<(String, String)>, Query(signed): Query<Signed>) -> Response {
-    respond(read(&door, address, &signed).await)
+pub async fn get(
+    State(door): State<Arc<Door>>,
+    Path(address): Path<(String, String)>,
+    Query(signed): Query<Signed>,
+    headers: HeaderMap,
+) -> Response {
+    respond(read(&door, address, &signed, &headers).await)
 }
 
-async fn read(door: &Door, address: (String, String), signed: &Signed) -> Result<Response, Problem> {
+async fn read(door: &Door, address: (String, String), signed: &Signed, headers: &HeaderMap) -> Result<Response, Problem> {
     let (container, name) = parse(address)?;
     door.admit(Op::Get, container, Some(name), signed).await?;
+    if headers.contains_key(CHECK_HEADER) {
+        let health = door.service.store.check(container, name).await.map_err(|error| door.store_problem(&error))?;
+        if health == Health::Damaged {
+            tracing::error!(%container, %name, "a chunk was damaged and is set aside; it comes back from a device that has it");
+        }
+    }
     let found = door.service.store.get(container, name).await.map_err(|error| door.store_problem(&error))?;
     let packed = found.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "chunkMissing", "The storage lacks this chunk."))?;
     door.service.metrics.chunks_out.one();

@@ -26,10 +26,14 @@ impl Inner {
             return Ok(());
         }
         let _settling = Settling::begin(self, container, &chunks);
+        self.write_group(container, &chunks).inspect_err(|_| self.forget_folders(container))
+    }
+
+    fn write_group(&self, container: WorkspaceId, chunks: &[(ChunkName, Bytes)]) -> Result<(), StoreError> {
         let firsts: BTreeSet<u8> = chunks.iter().map(|(name, _)| first_byte(name)).collect();
         self.make_folders(container, &firsts)?;
         let mut files = Vec::with_capacity(chunks.len());
-        for (name, packed) in &chunks {
+        for (name, packed) in chunks {
             files.push(Temporary::write(self.temporary(), self.path(container, name), packed)?);
         }
         in_parallel(&files, Temporary::sync)?;

@@ -1,6 +1,7 @@
 //! The folder itself: its layout, and the blocking operations on it. Writing is in [`super::durable`].
 
 use super::super::{Health, StoreError, Stored, Usage};
+use super::temporaries::Temporaries;
 use crate::pack::{self, PACKED_BYTES_MAX};
 use bytes::Bytes;
 use stacksync_core::values::{ChunkName, WorkspaceId};
@@ -9,7 +10,6 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const TEMPORARY: &str = "tmp";
@@ -18,7 +18,7 @@ const DAMAGED: &str = "damaged";
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) root: PathBuf,
-    next_temporary: AtomicU64,
+    temporaries: Temporaries,
     /// Chunks that have, or are about to get, their names, but may not survive a power cut yet; how many groups write each.
     pub(super) settling: Mutex<HashMap<(WorkspaceId, ChunkName), u32>>,
     /// Folders `CONTAINER/aa` that are known to survive a power cut.
@@ -27,19 +27,10 @@ pub(super) struct Inner {
 
 impl Inner {
     pub(super) fn open(root: &Path) -> Result<Self, StoreError> {
-        let temporary = root.join(TEMPORARY);
-        fs::create_dir_all(&temporary).map_err(failed("create", &temporary))?;
-        for leftover in entries(&temporary)? {
-            remove_whatever(&leftover).map_err(failed("remove", &leftover))?;
-        }
+        let temporaries = Temporaries::open(&root.join(TEMPORARY))?;
         let folder = File::open(root).map_err(failed("open", root))?;
         rustix::fs::syncfs(&folder).map_err(|error| failed("sync", root)(error.into()))?;
-        Ok(Self {
-            root: root.to_owned(),
-            next_temporary: AtomicU64::new(0),
-            settling: Mutex::default(),
-            durable_folders: Mutex::default(),
-        })
+        Ok(Self { root: root.to_owned(), temporaries, settling: Mutex::default(), durable_folders: Mutex::default() })
     }
 
     pub(super) fn container(&self, container: WorkspaceId) -> PathBuf {
@@ -56,7 +47,12 @@ impl Inner {
 
     /// A path that nobody else uses.
     pub(super) fn temporary(&self) -> PathBuf {
-        self.root.join(TEMPORARY).join(self.next_temporary.fetch_add(1, Ordering::Relaxed).to_string())
+        self.temporaries.next()
+    }
+
+    /// Somebody removed what this process believed to be there: believe nothing of it any more.
+    pub(super) fn forget_folders(&self, container: WorkspaceId) {
+        lock(&self.durable_folders).retain(|(of, _)| *of != container);
     }
 
     /// Looks at the disk first: a chunk gets its name only while it is counted as settling, so this order misses none.
@@ -109,7 +105,7 @@ impl Inner {
         let path = self.container(container);
         let doomed = self.temporary();
         let renamed = fs::rename(&path, &doomed);
-        lock(&self.durable_folders).retain(|(of, _)| *of != container);
+        self.forget_folders(container);
         match renamed {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             renamed => renamed.map_err(failed("remove", &path))?,
@@ -179,17 +175,13 @@ fn parsed<T: std::str::FromStr>(path: &Path) -> Option<T> {
 }
 
 /// Everything in a folder; nothing if there is no folder.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let listing = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         listing => listing.map_err(failed("list", folder))?,
     };
     let entries: io::Result<Vec<PathBuf>> = listing.map(|entry| entry.map(|entry| entry.path())).collect();
     entries.map_err(failed("list", folder))
-}
-
-fn remove_whatever(path: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 
 /// What is guarded here is whole between any two statements, so a panicked holder does no harm.

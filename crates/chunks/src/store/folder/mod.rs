@@ -1,12 +1,14 @@
 //! Chunks as files in a folder: `CONTAINER/aa/NAME`, where `aa` are the first two digits of the name.
 //!
-//! Beside the containers there are `tmp` (chunks that are being written; emptied at open) and `damaged` (chunks that failed a
-//! check, kept for whoever wants to look). One process at a time may have the folder open: the caller holds a lock for it.
+//! Beside the containers there are `tmp` (chunks that are being written; what nobody is writing any more is removed at open) and
+//! `damaged` (chunks that failed a check, kept for whoever wants to look). Several processes may have the folder open; each has its
+//! own temporaries.
 //!
 //! All blocking work runs on the runtime's blocking threads, within the limits named here.
 
 mod durable;
 mod inner;
+mod temporaries;
 
 use super::{Answer, ChunkStore, Health, StoreError, Stored, Usage, verify};
 use bytes::Bytes;

@@ -41,6 +41,26 @@ async fn chunks_outlive_the_process_and_leftovers_do_not() {
 }
 
 #[tokio::test]
+async fn opening_it_again_leaves_alone_what_another_process_is_writing() {
+    let root = tempfile::tempdir().unwrap();
+    let running = FolderStore::open(root.path()).unwrap();
+    let writing = running.inner.temporary();
+    fs::write(&writing, b"half a chunk").unwrap();
+    let beside = FolderStore::open(root.path()).unwrap();
+    assert!(writing.exists());
+    // A container that the other one removes behind this one's back is made again, at the latest by the second try.
+    running.put_batch(HOME, vec![chunk("before")]).await.unwrap();
+    beside.remove_container(HOME).await.unwrap();
+    let after = chunk("before");
+    if running.put_batch(HOME, vec![after.clone()]).await.is_err() {
+        running.put_batch(HOME, vec![after.clone()]).await.unwrap();
+    }
+    assert_eq!(beside.present(HOME, vec![after.0]).await.unwrap(), [true]);
+    drop((running, beside));
+    assert_eq!(fs::read_dir(root.path().join("tmp")).unwrap().count(), 0);
+}
+
+#[tokio::test]
 async fn a_chunk_that_has_its_name_but_not_its_durability_is_not_present() {
     let root = tempfile::tempdir().unwrap();
     let store = FolderStore::open(root.path()).unwrap();
