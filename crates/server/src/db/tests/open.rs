@@ -71,15 +71,18 @@ fn many_may_create_the_same_file_at_once() {
     assert!(epochs.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
-/// The planner looked at bound values and so prepared a look-up again for every other id.
+/// The planner looked at bound values, and so prepared joins and pages again for every other id.
 #[test]
 fn a_prepared_look_up_stays_prepared() {
     let dir = tempfile::tempdir().unwrap();
     let connection = crate::db::open::open_writer(&dir.path().join("stacksync.db")).unwrap();
     for (sql, columns) in [
-        ("SELECT kind FROM items WHERE id = ?1 AND workspace = ?2", 2),
+        (
+            "SELECT 1 FROM users u JOIN memberships m ON m.user = u.number WHERE u.id = ?1 AND m.workspace = ?2 AND u.disabled = 0",
+            2,
+        ),
+        ("SELECT id FROM items WHERE workspace = ?1 AND revision > ?2 ORDER BY revision LIMIT ?3", 3),
         ("SELECT id FROM items WHERE workspace = ?1 AND parent = ?2 AND name_key = ?3", 3),
-        ("SELECT answer FROM answers WHERE device = ?1 AND request = ?2", 2),
     ] {
         for value in 0..20_i64 {
             let found = connection.prepare_cached(sql).unwrap().exists(rusqlite::params_from_iter(vec![value; columns])).unwrap();
