@@ -6,11 +6,23 @@ use crate::driver::Snapshot;
 use crate::home::Home;
 use crate::state::{Flag, OpenState, StateReader, StateWriter};
 use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// How long a running process may take to see a flag.
+const SEEN_MAX: Duration = Duration::from_secs(5);
 
 /// Changes nothing on either side from now on.
 pub fn pause(home: &Home, out: Out) -> Result<Exit, Failure> {
     home.config()?;
-    state(home)?.set_flag(Flag::Paused, Some(1))?;
+    let state = state(home)?;
+    if state.flag(Flag::Paused)?.is_none() {
+        state.set_flag(Flag::Paused, Some(Flag::WANTED))?;
+    }
+    // Whoever changes a file after this command must not see it travel.
+    let deadline = Instant::now() + SEEN_MAX;
+    while home.running().is_some() && state.flag(Flag::Paused)? == Some(Flag::WANTED) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     out.answer(&json!({ "paused": true }), || "Paused. `stacksync resume` goes on.".into());
     Ok(Exit::Done)
 }
@@ -76,7 +88,7 @@ mod tests {
         home.create(&Config::example(dir.path()), &Token::new("x".into())).unwrap();
         let paused = || StateReader::open(&home.state_file()).unwrap().unwrap().flag(Flag::Paused).unwrap();
         pause(&home, Out::Text).unwrap();
-        assert_eq!(paused(), Some(1));
+        assert_eq!(paused(), Some(Flag::WANTED));
         resume(&home, Out::Text).unwrap();
         assert_eq!(paused(), None);
     }

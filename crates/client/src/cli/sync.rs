@@ -12,6 +12,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// How long the state may take to be written at the end.
 const FLUSH_MAX: Duration = Duration::from_secs(10);
+/// How long saying goodbye to the service may take.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
 /// Threads for everything that waits; what blocks has threads of its own.
 const WORKERS: usize = 2;
 /// Problems that are told one by one at the end.
@@ -31,7 +33,7 @@ pub fn sync(home: &Home, stay: Stay, out: Out) -> Result<Exit, Failure> {
 }
 
 async fn run(home: &Home, stay: Stay, out: Out) -> Result<Exit, Failure> {
-    let Begun { device, state, opened, overview } = begin(home, stay)?;
+    let Begun { device, state, link, opened, overview } = begin(home, stay)?;
     if let Opened::PutAside(aside) = &opened {
         tracing::warn!("the state was damaged and is now {}; files are compared by content, none is lost", aside.display());
     }
@@ -44,6 +46,8 @@ async fn run(home: &Home, stay: Stay, out: Out) -> Result<Exit, Failure> {
     if tokio::time::timeout(FLUSH_MAX, state.flush()).await.is_err() {
         tracing::warn!("the state could not be written in time; the next run looks at everything again");
     }
+    // A line that is cut instead of closed costs the service a guess, nothing else.
+    let _ = tokio::time::timeout(CLOSE_MAX, link.service().broker().close()).await;
     let last = overview.borrow().clone();
     match end {
         None => Ok(Exit::Done),

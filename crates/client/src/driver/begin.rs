@@ -36,6 +36,8 @@ pub struct Begun {
     pub device: Device,
     /// To be flushed at the end.
     pub state: Arc<StateWriter>,
+    /// To be closed at the end.
+    pub link: Link,
     /// What was found of an earlier run.
     pub opened: Opened,
     /// What happens, for whoever watches.
@@ -83,6 +85,6 @@ pub fn begin(home: &Home, stay: Stay) -> Result<Begun, BeginError> {
         changed: Arc::new(Notify::new()),
     };
     let (tell, overview) = watch::channel(Overview::default());
-    let device = Device::new(around, link, flags, stay, workspaces, tell);
-    Ok(Begun { device, state, opened, overview })
+    let device = Device::new(around, link.clone(), flags, stay, workspaces, tell);
+    Ok(Begun { device, state, link, opened, overview })
 }

@@ -389,6 +389,9 @@ impl Device {
             }
         }
         self.wishes = wishes;
+        if flags.contains(&(Flag::Paused, Flag::WANTED)) {
+            self.around.shared.state.flag(Flag::Paused, Some(Flag::IN_EFFECT)).await;
+        }
     }
 
     async fn mind_held(&mut self) {
@@ -465,7 +468,9 @@ impl Device {
         let standing = |member: &Member| {
             let status = member.status.borrow();
             let in_sync = Snapshot::of(&status, "", 0).in_sync();
-            Standing { settled: status.settled, in_sync, root_lost: member.root_lost() }
+            // The engine has to have heard of it too, so that its reason is told.
+            let root_lost = member.root_lost() && status.problems.iter().any(|problem| problem.path.is_top());
+            Standing { settled: status.settled, in_sync, root_lost }
         };
         let workspaces: Vec<Standing> = self.members.values().map(standing).collect();
         let snapshots = || look.workspaces.iter().map(|(_, snapshot)| snapshot);

@@ -23,7 +23,7 @@ pub const LOG_LINES_MAX: i64 = 100_000;
 /// Something that a person wants of the running engine; stays until taken back, or until the engine has done it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Flag {
-    /// Change nothing, on neither side.
+    /// Change nothing, on neither side. The value is [`Flag::WANTED`] or [`Flag::IN_EFFECT`].
     Paused,
     /// Let the held deletions pass. The value is how many were shown to the person.
     Approve,
@@ -32,6 +32,11 @@ pub enum Flag {
 }
 
 impl Flag {
+    /// The running process has not seen the flag yet.
+    pub const WANTED: i64 = 1;
+    /// It has, and acts accordingly.
+    pub const IN_EFFECT: i64 = 2;
+
     const ALL: [Self; 3] = [Self::Paused, Self::Approve, Self::Restore];
 
     const fn word(self) -> &'static str {
