@@ -11,6 +11,7 @@ use crate::transport::{Address, Trouble};
 use crate::{BoxFuture, Broker, Caller, ConnectionState, Transport};
 use std::sync::{Arc, Mutex};
 use tokio::io::DuplexStream;
+use tokio::sync::Semaphore;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::{WebSocketStream, accept_async_with_config};
 
@@ -19,11 +20,13 @@ use tokio_tungstenite::{WebSocketStream, accept_async_with_config};
 pub struct Net {
     pub hub: Hub,
     pub door: Door,
+    /// Verdicts on following wait for a permit.
+    pub follows: Arc<Semaphore>,
     clients: Arc<Mutex<Vec<Broker>>>,
 }
 
 /// Lets in everything but what is named "forbidden".
-pub struct Open(pub Caller);
+pub struct Open(pub Caller, pub Arc<Semaphore>);
 
 fn judge(reference: &str) -> Result<(), Refusal> {
     if reference == "forbidden" { Err(Refusal("forbidden, as it says".into())) } else { Ok(()) }
@@ -40,7 +43,10 @@ impl Gate for Open {
     }
 
     fn admit_follow<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<(), Refusal>> {
-        Box::pin(std::future::ready(judge(reference)))
+        Box::pin(async {
+            let _permit = self.1.acquire().await;
+            judge(reference)
+        })
     }
 
     fn admit_consume<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, Result<(), Refusal>> {
@@ -51,17 +57,17 @@ impl Gate for Open {
 impl Net {
     pub fn new(hub_limits: HubLimits, options: DoorOptions) -> Net {
         let hub = Hub::new(hub_limits);
-        Net { door: Door::new(hub.clone(), options), hub, clients: Arc::default() }
+        Net { door: Door::new(hub.clone(), options), hub, follows: Arc::new(Semaphore::new(1)), clients: Arc::default() }
     }
 
     /// The server's end of a pipe, served as a session of `caller`; the client's end.
     pub fn plug(&self, caller: Caller) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(64 << 10);
-        let door = self.door.clone();
+        let (door, follows) = (self.door.clone(), self.follows.clone());
         tokio::spawn(async move {
             let config = super::tungstenite::config(door.frame_bytes_max());
             if let Ok(socket) = accept_async_with_config(ours, Some(config)).await {
-                door.serve(TungsteniteSocket(socket), Arc::new(Open(caller))).await;
+                door.serve(TungsteniteSocket(socket), Arc::new(Open(caller, follows))).await;
             }
         });
         theirs
@@ -70,10 +76,10 @@ impl Net {
     /// A session without a handshake, driven by hand.
     pub async fn raw(&self, caller: Caller) -> Raw {
         let (ours, theirs) = tokio::io::duplex(64 << 10);
-        let door = self.door.clone();
+        let (door, follows) = (self.door.clone(), self.follows.clone());
         let config = super::tungstenite::config(door.frame_bytes_max());
         let served = TungsteniteSocket(WebSocketStream::from_raw_socket(ours, Role::Server, Some(config)).await);
-        let session = tokio::spawn(async move { door.serve(served, Arc::new(Open(caller))).await });
+        let session = tokio::spawn(async move { door.serve(served, Arc::new(Open(caller, follows))).await });
         Raw { socket: WebSocketStream::from_raw_socket(theirs, Role::Client, None).await, session }
     }
 

@@ -111,6 +111,28 @@ async fn a_lost_connection_comes_back_with_everything_followed() {
     assert_eq!(fragile.attempts.load(SeqCst), 6);
 }
 
+/// Whoever asks for the state of things after a reconnection must not miss what happens after the answer.
+#[tokio::test]
+async fn nothing_is_sent_before_everything_is_followed_again() {
+    let net = net();
+    let server = Broker::new(Arc::new(net.hub.clone()));
+    let _bound = server.bind("obj", echo("one"), BindOptions::default()).await.unwrap();
+    let fragile = Fragile::start(&net, device("a"));
+    connected(&fragile.client).await;
+    let (object, _news) = recorder();
+    let _listening = fragile.broker.listen("news", object).await.unwrap();
+    let held = net.follows.clone().acquire_owned().await.unwrap();
+    fragile.lose().await;
+    let proxy = fragile.broker.lookup("obj");
+    let call = tokio::spawn(async move { proxy.call::<String>("name", &(), patient()).await });
+    eventually("the client asked to follow again", || net.hub.stats().frames_in.get() >= 2).await;
+    assert_ne!(*fragile.client.state().borrow(), ConnectionState::Connected);
+    assert!(matches!(fragile.broker.lookup("obj").cast("name", &()).await, Err(CallError::Disconnected(_))));
+    drop(held);
+    connected(&fragile.client).await;
+    assert_eq!(soon(call).await.unwrap(), Ok("one".into()));
+}
+
 #[tokio::test]
 async fn a_call_over_a_lost_connection_is_carried_out_once_and_answered() {
     let net = net();
