@@ -84,6 +84,8 @@ fn raise_file_limit() {
 pub async fn start(config: &Config) -> Result<Running, Failure> {
     let data = DataDir::open_or_create(&config.data)?;
     let lock = data.lock()?;
+    // One that was killed left it; nobody must take its address for ours.
+    ServerFile::remove(&data);
     let tls = tls_files(&config.tls, &data)?;
     let tls_config = match &tls {
         Some((certificate, key, _)) => Some(certificate::server_config(certificate, key)?),

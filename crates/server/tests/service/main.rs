@@ -1,0 +1,13 @@
+//! The whole service from outside: started in-process on a free port, or as a program, and spoken to over the network.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod access;
+mod chunks;
+mod commits;
+mod device;
+mod frames;
+mod house;
+mod http;
+mod joining;
+mod notices;
+mod program;
