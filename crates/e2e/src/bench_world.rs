@@ -52,7 +52,7 @@ impl BenchWorld {
     /// Waits until both devices say that they agree with the service.
     pub fn agree(&self) {
         for device in [&self.a, &self.b] {
-            seconds_until(Instant::now(), Duration::from_millis(100), || device.run(&["status"]).status.success());
+            seconds_until(Instant::now(), Duration::from_millis(100), || in_sync(device));
         }
     }
 
@@ -69,6 +69,11 @@ impl BenchWorld {
             crate::measure::row(&format!("memory, most, {name}"), format!("{:.1} MiB (limit 150)", mib(usage.memory_peak)));
         }
     }
+}
+
+/// Whether a device that runs says that it agrees with the service.
+pub fn in_sync(device: &Device) -> bool {
+    device.json(&["status"])["state"] == "in sync"
 }
 
 /// Bytes as MiB.

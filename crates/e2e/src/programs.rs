@@ -44,6 +44,11 @@ fn build() -> PathBuf {
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
+    // What `cargo test` sets for us would make cargo build some libraries again.
+    let set_for_us = |name: &str| name.starts_with("CARGO_") && !matches!(name, "CARGO_HOME" | "CARGO_TARGET_DIR");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(set_for_us)) {
+        command.env_remove(name);
+    }
     let status = command.status().expect("cargo can be started");
     assert!(status.success(), "the programs cannot be built");
     // <target>/<profile>/deps/<test> or <target>/<profile>/<program>

@@ -83,7 +83,7 @@ fn grow_special(root: &Path, random: &mut Random) {
         write(&root.join(format!("size-{len}")), &bytes, random);
     }
     write(&root.join("zeros"), &vec![0; 3 * MIB], random);
-    sparse(&root.join("sparse"), 9 * MIB as u64);
+    sparse(&root.join("sparse"), 9 * MIB as u64, random);
     for (number, name) in ODD_NAMES.iter().enumerate() {
         let text = random.text(100 + number);
         write(&root.join("names").join(name), &text, random);
@@ -115,14 +115,19 @@ fn write(path: &Path, bytes: &[u8], random: &mut Random) {
     }
     let mut file = File::create(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     file.write_all(bytes).expect("a file can be written");
+    set_random_time(&file, random);
+}
+
+fn set_random_time(file: &File, random: &mut Random) {
     let age = Duration::new(1_000_000_000 + random.below(700_000_000) as u64, random.below(1_000_000_000) as u32);
     file.set_modified(UNIX_EPOCH + age).expect("times can be set");
 }
 
-fn sparse(path: &Path, len: u64) {
+fn sparse(path: &Path, len: u64, random: &mut Random) {
     let mut file = File::create(path).expect("a file can be made");
     file.write_all(b"start").expect("a file can be written");
     file.seek(SeekFrom::Start(len / 2)).expect("a file can be sought in");
     file.write_all(b"middle").expect("a file can be written");
     file.set_len(len).expect("a file can be made longer");
+    set_random_time(&file, random);
 }

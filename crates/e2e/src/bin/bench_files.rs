@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use stacksync_e2e::bench_world::BenchWorld;
+use stacksync_e2e::bench_world::{BenchWorld, in_sync};
 use stacksync_e2e::measure::{
     copy_and_sync, count_files, directory, fsync_and_rename, heading, median, option, row, seconds_until,
 };
@@ -44,9 +44,7 @@ fn measure(dir: &Path, files: usize) -> Run {
     let start = Instant::now();
     world.start_a();
     seconds_until(start, Duration::from_millis(100), || count_files(world.b.root()) == files);
-    let sync_seconds = seconds_until(start, Duration::from_millis(20), || {
-        world.a.run(&["status"]).status.success() && world.b.run(&["status"]).status.success()
-    });
+    let sync_seconds = seconds_until(start, Duration::from_millis(20), || in_sync(&world.a) && in_sync(&world.b));
 
     let before = world.received().0;
     let start = Instant::now();
