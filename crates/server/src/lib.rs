@@ -54,6 +54,8 @@ fn answer(cli: &Cli, environment: impl Iterator<Item = (OsString, OsString)>) ->
         return Ok(Cli::completions(shell));
     }
     let config = config::load(&cli.sources(environment))?;
+    // What is kept here is nobody else's to read.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     log::start(config.log_format, if cli.command.is_some() { tracing::Level::WARN } else { config.log_level });
     match &cli.command {
         Some(command) => admin::run(&config, command).map(String::into_bytes),

@@ -152,6 +152,7 @@ fn open_service(config: &Config, data: &DataDir, broker: &Broker, metrics: &Arc<
     Ok(Arc::new(Context {
         gate: Gate::new(db.clone()),
         db,
+        data: data.clone(),
         store: Arc::new(store),
         tickets,
         ticket_lifetime: config.ticket_lifetime,

@@ -114,8 +114,8 @@ pub struct Sources {
     pub options: Vec<(&'static str, String)>,
 }
 
-/// Variables that begin like ours but belong to the client.
-const FOREIGN_VARIABLES: &[&str] = &["STACKSYNC_HOME"];
+/// Variables that begin like ours but belong to the client, and to the project's tests.
+const FOREIGN_VARIABLES: &[&str] = &["STACKSYNC_HOME", "STACKSYNC_BLESS"];
 
 /// Where a value was set, for messages.
 #[derive(Clone, Debug)]

@@ -1,12 +1,16 @@
 //! `/healthz` (the process runs), `/readyz` (it can do its work), `/metrics` (for Prometheus).
 
 use super::{Door, Problem};
+use crate::data_dir::DataDir;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use stacksync_core::values::WorkspaceId;
 use std::sync::Arc;
 use uuid::Uuid;
+
+/// What a probe writes, in bytes: more than fits beside a file's name.
+const PROBE_BYTES: usize = 8_192;
 
 pub async fn health() -> &'static str {
     "ok\n"
@@ -23,7 +27,20 @@ pub async fn ready(State(door): State<Arc<Door>>) -> Result<&'static str, Proble
         tracing::warn!(%error, "not ready: the chunk storage does not answer");
         return Err(Problem::unavailable("The chunk storage does not answer."));
     }
+    if let Err(error) = try_to_write(&service.data).await {
+        tracing::warn!(%error, "not ready: the data directory cannot be written");
+        return Err(Problem::unavailable("The data directory cannot be written."));
+    }
     Ok("ready\n")
+}
+
+/// Whether there is room, and the file system takes writes.
+async fn try_to_write(data: &DataDir) -> std::io::Result<()> {
+    // A name of its own for each probe: several may ask at once.
+    let probe = data.path().join(format!("ready-{}.tmp", Uuid::new_v4()));
+    let written = tokio::fs::write(&probe, [0; PROBE_BYTES]).await;
+    let removed = tokio::fs::remove_file(&probe).await;
+    written.and(removed)
 }
 
 pub async fn metrics(State(door): State<Arc<Door>>) -> impl IntoResponse {

@@ -11,6 +11,8 @@ pub mod listen;
 mod objectmq;
 mod problem;
 mod stall;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 pub use problem::Problem;

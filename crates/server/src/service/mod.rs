@@ -20,6 +20,7 @@ pub use gate::{Authorized, Gate, Principal};
 pub use notices::Notices;
 pub use session::{Connected, SessionGate};
 
+use crate::data_dir::DataDir;
 use crate::db::Db;
 use crate::metrics::{Metrics, Outcome};
 use commit::Answered;
@@ -34,6 +35,8 @@ use std::time::{Duration, Instant};
 pub struct Context {
     /// The metadata.
     pub db: Db,
+    /// Where everything is kept.
+    pub data: DataDir,
     /// The chunks.
     pub store: Arc<dyn ChunkStore>,
     /// The key that signs chunk tickets.
