@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// First and longest wait before asking again after a failure, in milliseconds.
 const ASK_RETRY_MS: (u64, u64) = (500, 60_000);
 
-/// Ranges beyond a gap that are remembered before the gap is asked for.
-const KNOWN_RANGES_MAX: usize = 8;
+/// So long an answer to another commit, or a notice, may take to close a gap before it is asked for, in milliseconds.
+const GAP_WAIT_MS: u64 = 100;
 
 /// How well the service is known.
 #[derive(Clone, Debug)]
@@ -52,8 +52,8 @@ impl Service {
     }
 
     /// Connected, and nothing is known to be missing.
-    pub const fn is_current(&self) -> bool {
-        self.online && self.current
+    pub fn is_current(&self) -> bool {
+        self.online && self.current && self.known.is_empty()
     }
 
     pub const fn is_online(&self) -> bool {
@@ -145,8 +145,9 @@ impl Engine {
     pub(super) fn committed_range(&mut self, from: Revision, to: Revision) {
         self.service.head = self.service.head.max(to);
         self.service.advance(from, to);
-        if self.service.known.len() > KNOWN_RANGES_MAX {
-            self.ask_soon();
+        if !self.service.known.is_empty() {
+            let at = self.now.ms + GAP_WAIT_MS;
+            self.service.next_ask_ms = Some(self.service.next_ask_ms.map_or(at, |due| due.min(at)));
         }
     }
 

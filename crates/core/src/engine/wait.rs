@@ -61,6 +61,11 @@ impl Waits {
         waiters
     }
 
+    /// Who waits for the item.
+    pub fn waiters(&self, target: ItemId) -> Vec<ItemId> {
+        self.by_target.get(&target).into_iter().flatten().copied().collect()
+    }
+
     /// Folders that somebody waits for.
     pub const fn wanted(&self) -> &BTreeSet<ItemId> {
         &self.wanted

@@ -299,6 +299,14 @@ impl Engine {
         if let Some(wanted) = self.waits.park(id, wait) {
             self.dirty(wanted);
         }
+        let holder = match wait {
+            Wait::LocalChildren | Wait::RemoteChildren => Some(id),
+            Wait::LocalOccupant(other) | Wait::RemoteOccupant(other) => Some(other),
+            Wait::LocalFolder(_) | Wait::RemoteFolder(_) | Wait::Mover(_) | Wait::Grace | Wait::Held => None,
+        };
+        if let Some(holder) = holder {
+            self.leave_through_passing_name(holder);
+        }
         match self.waits.breakable_circle(id) {
             Some(Wait::LocalOccupant(occupant)) => {
                 let name = passing_name(occupant);
@@ -547,6 +555,33 @@ impl Engine {
         }
         self.work.batch.push(aside);
         self.work.batch.append(&mut finals);
+    }
+
+    /// A folder is to vanish once it is empty, and what is in it is to take its very name: that leaves under a passing name first.
+    fn leave_through_passing_name(&mut self, folder: ItemId) {
+        let emptying = self.waits.of(folder);
+        for id in self.waits.waiters(folder) {
+            match (emptying, self.waits.of(id)) {
+                (Some(Wait::LocalChildren), Some(Wait::LocalOccupant(_))) => {
+                    let inside = self.trees.local(id).map(|local| self.trees.local_ancestors(local.place.parent).contains(&folder));
+                    let to = self.trees.get(id).remote_live().map(|remote| remote.place.parent);
+                    if let (Some(true), Some(parent)) = (inside, to) {
+                        self.start_move_to(id, Place { parent, name: passing_name(id) }, Purpose::Move);
+                    }
+                }
+                (Some(Wait::RemoteChildren), Some(Wait::RemoteOccupant(_))) => {
+                    let from = self.trees.get(id).remote_live().map(|remote| remote.place.parent);
+                    let inside = from.is_some_and(|parent| self.trees.remote_ancestors(parent).contains(&folder));
+                    if let Some(mut leaving) = self.commit_as_on_disk(id).filter(|_| inside) {
+                        self.waits.cancel(id).into_iter().for_each(|target| self.waits.release_want(target, id));
+                        leaving.commit.place.name = passing_name(id);
+                        self.work.busy.insert(id, Busy::Commit);
+                        self.work.batch.push(leaving);
+                    }
+                }
+                (_, _) => {}
+            }
+        }
     }
 
     /// The commit that makes the service's item what the disk has, if the item waits for nothing but another's name or folder.
