@@ -109,10 +109,10 @@ pub enum Wait {
     RemoteOccupant(ItemId),
     /// This item has to move first, or a folder would be inside itself.
     Mover(ItemId),
-    /// The folder has to become empty on the disk.
-    LocalChildren,
-    /// The folder has to become empty on the service.
-    RemoteChildren,
+    /// The folder has to become empty on the disk; this is in it.
+    LocalChild(ItemId),
+    /// The folder has to become empty on the service; this is in it.
+    RemoteChild(ItemId),
     /// The deletion may turn out to be a move.
     Grace,
     /// The guard holds the deletion.
@@ -173,8 +173,8 @@ impl<'a> Case<'a> {
         if self.context.fresh.contains_key(&self.id) {
             return self.wait(Wait::Grace, "deleted here a moment ago");
         }
-        if self.trees.has_remote_children(self.id) {
-            return self.wait(Wait::RemoteChildren, "deleted here, what is in it goes first");
+        if let Some(child) = self.trees.remote_children(self.id).next() {
+            return self.wait(Wait::RemoteChild(child), "deleted here, what is in it goes first");
         }
         let commit = ItemCommit {
             id: self.id,
@@ -227,8 +227,8 @@ impl<'a> Case<'a> {
                     Status::Changed,
                     "deleted on the service, but something in it lives on",
                 )
-            } else if self.trees.has_local_children(self.id) {
-                self.wait(Wait::LocalChildren, "deleted on the service, what is in it goes first")
+            } else if let Some((_, child)) = self.trees.local_children(Some(self.id)).next() {
+                self.wait(Wait::LocalChild(child), "deleted on the service, what is in it goes first")
             } else {
                 self.decide(Step::Disk(DiskStep::RemoveFolder), "deleted on the service")
             };
@@ -382,10 +382,15 @@ impl<'a> Case<'a> {
     }
 
     fn pull_place_unless_cyclic(&self, place: &Place) -> Option<Decision> {
-        let free = self.trees.folder_is_local(place.parent)
-            && !self.trees.local_ancestors(place.parent).contains(&self.id)
-            && self.trees.local_clash(place, self.id).is_none();
-        free.then(|| self.decide(Step::Disk(DiskStep::Follow), "moved here, but the folders would be inside each other"))
+        const REASON: &str = "moved here, but the folders would be inside each other";
+        if !self.trees.folder_is_local(place.parent) || self.trees.local_ancestors(place.parent).contains(&self.id) {
+            return None;
+        }
+        let decision = match self.trees.local_clash(place, self.id) {
+            Some(other) => self.name_taken_on_disk(place, other, REASON),
+            None => self.decide(Step::Disk(DiskStep::Follow), REASON),
+        };
+        (!matches!(decision.step, Step::Wait(_))).then_some(decision)
     }
 
     /// Another item is where the service wants this one.

@@ -50,7 +50,8 @@ type Children<K> = HashMap<Option<ItemId>, BTreeMap<K, ItemId>>;
 pub struct Trees {
     items: BTreeMap<ItemId, Item>,
     local_children: Children<(NameKey, Name)>,
-    remote_children: Children<NameKey>,
+    /// While changes are still being learned, two items may claim one name for a moment.
+    remote_children: Children<(NameKey, ItemId)>,
     by_file: HashMap<FileId, ItemId>,
     by_chunk: HashMap<ChunkName, ItemId>,
     local_count: usize,
@@ -107,12 +108,24 @@ impl Trees {
 
     /// The service's live item whose name clashes with this place.
     pub fn remote_at(&self, place: &Place) -> Option<ItemId> {
-        self.remote_children.get(&place.parent)?.get(&place.name.key()).copied()
+        self.remote_named(place).next()
     }
 
     /// The same, other than `but`.
     pub fn remote_clash(&self, place: &Place, but: ItemId) -> Option<ItemId> {
-        self.remote_at(place).filter(|&id| id != but)
+        self.remote_named(place).find(|&id| id != but)
+    }
+
+    fn remote_named(&self, place: &Place) -> impl Iterator<Item = ItemId> + '_ {
+        let key = place.name.key();
+        let from = (key.clone(), ItemId::SMALLEST);
+        let children = self.remote_children.get(&place.parent);
+        children
+            .into_iter()
+            .flat_map(move |children| children.range(from.clone()..))
+            .map(|((k, _), &id)| (k, id))
+            .take_while(move |(k, _)| **k == key)
+            .map(|(_, id)| id)
     }
 
     /// Items that the disk holds in this folder, by name.
@@ -120,19 +133,9 @@ impl Trees {
         self.local_children.get(&folder).into_iter().flatten().map(|((_, name), &id)| (name, id))
     }
 
-    /// Whether the disk holds anything (that we know of) in this folder.
-    pub fn has_local_children(&self, folder: ItemId) -> bool {
-        self.local_children.contains_key(&Some(folder))
-    }
-
-    /// Whether the service has a live item in this folder.
-    pub fn has_remote_children(&self, folder: ItemId) -> bool {
-        self.remote_children.contains_key(&Some(folder))
-    }
-
     /// Live items that the service has in this folder.
-    pub fn remote_children(&self, folder: Option<ItemId>) -> impl Iterator<Item = ItemId> + '_ {
-        self.remote_children.get(&folder).into_iter().flatten().map(|(_, &id)| id)
+    pub fn remote_children(&self, folder: ItemId) -> impl Iterator<Item = ItemId> + '_ {
+        self.remote_children.get(&Some(folder)).into_iter().flatten().map(|(_, &id)| id)
     }
 
     /// The item that this file on disk is, or was when it was last seen.
@@ -246,10 +249,10 @@ impl Trees {
         let item = self.items.entry(id).or_default();
         let old = item.remote.take();
         if let Some(old) = old.filter(|old| !old.deleted) {
-            remove_child(&mut self.remote_children, old.place.parent, &old.place.name.key(), id);
+            remove_child(&mut self.remote_children, old.place.parent, &(old.place.name.key(), id), id);
         }
         if let Some(new) = remote.as_ref().filter(|new| !new.deleted) {
-            self.remote_children.entry(new.place.parent).or_default().insert(new.place.name.key(), id);
+            self.remote_children.entry(new.place.parent).or_default().insert((new.place.name.key(), id), id);
         }
         self.items.entry(id).or_default().remote = remote;
         self.tidy(id);

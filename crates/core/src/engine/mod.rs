@@ -198,10 +198,17 @@ impl Engine {
     }
 
     fn dirty(&mut self, id: ItemId) {
-        if let Some(target) = self.waits.cancel(id) {
-            self.waits.release_want(target, id);
-        }
         self.work.enqueue(id);
+        self.unpark(id);
+    }
+
+    /// The item does not wait any more; a folder that it wanted and nobody else wants is looked at again.
+    fn unpark(&mut self, id: ItemId) {
+        if let Some(target) = self.waits.cancel(id)
+            && self.waits.release_want(target, id)
+        {
+            self.dirty(target);
+        }
     }
 
     /// Something about the item changed: it is looked at again, and so is whoever waited for it.
@@ -213,22 +220,14 @@ impl Engine {
     }
 
     fn put_local(&mut self, id: ItemId, local: Option<Local>) {
-        let folder = self.trees.local(id).and_then(|old| old.place.parent);
         self.trees.set_local(id, local);
         self.changed(id);
-        if let Some(folder) = folder.filter(|&folder| !self.trees.has_local_children(folder)) {
-            self.dirty(folder);
-        }
     }
 
     fn put_remote(&mut self, id: ItemId, remote: Option<crate::values::RemoteItem>) {
-        let folder = self.trees.get(id).remote_live().and_then(|old| old.place.parent);
         self.trees.set_remote(id, remote);
         self.unsaved.insert(id);
         self.changed(id);
-        if let Some(folder) = folder.filter(|&folder| !self.trees.has_remote_children(folder)) {
-            self.dirty(folder);
-        }
     }
 
     fn put_synced(&mut self, id: ItemId, synced: Option<Synced>) {

@@ -18,10 +18,14 @@ pub struct Waits {
 /// The item that has to change before the waiting one can go on, if it is one item.
 const fn target(wait: Wait) -> Option<ItemId> {
     match wait {
-        Wait::LocalFolder(id) | Wait::RemoteFolder(id) | Wait::LocalOccupant(id) | Wait::RemoteOccupant(id) | Wait::Mover(id) => {
-            Some(id)
-        }
-        Wait::LocalChildren | Wait::RemoteChildren | Wait::Grace | Wait::Held => None,
+        Wait::LocalFolder(id)
+        | Wait::RemoteFolder(id)
+        | Wait::LocalOccupant(id)
+        | Wait::RemoteOccupant(id)
+        | Wait::Mover(id)
+        | Wait::LocalChild(id)
+        | Wait::RemoteChild(id) => Some(id),
+        Wait::Grace | Wait::Held => None,
     }
 }
 
@@ -40,15 +44,16 @@ impl Waits {
         target(self.parked.remove(&id)?)
     }
 
-    /// Forgets that the waiter wanted the target; the last one to leave makes it unwanted.
-    pub fn release_want(&mut self, target: ItemId, waiter: ItemId) {
-        if let Some(waiters) = self.by_target.get_mut(&target) {
-            waiters.remove(&waiter);
-            if waiters.is_empty() {
-                self.by_target.remove(&target);
-                self.wanted.remove(&target);
-            }
+    /// Forgets that the waiter waited for the target. Says whether that leaves a folder that nobody wants any more.
+    pub fn release_want(&mut self, target: ItemId, waiter: ItemId) -> bool {
+        let Some(waiters) = self.by_target.get_mut(&target) else { return false };
+        waiters.remove(&waiter);
+        let wants = |id: &ItemId| matches!(self.parked.get(id), Some(Wait::LocalFolder(_) | Wait::RemoteFolder(_)));
+        let still_wanted = waiters.iter().any(wants);
+        if waiters.is_empty() {
+            self.by_target.remove(&target);
         }
+        !still_wanted && self.wanted.remove(&target)
     }
 
     /// Unparks all that waited for the item.
@@ -59,11 +64,6 @@ impl Waits {
             self.parked.remove(waiter);
         }
         waiters
-    }
-
-    /// Who waits for the item.
-    pub fn waiters(&self, target: ItemId) -> Vec<ItemId> {
-        self.by_target.get(&target).into_iter().flatten().copied().collect()
     }
 
     /// Folders that somebody waits for.
@@ -81,14 +81,18 @@ impl Waits {
         self.parked.get(&id).copied()
     }
 
-    /// If the item waits for itself in the end: the wait in that circle which can be broken by moving the occupant of a name aside.
-    pub fn breakable_circle(&self, id: ItemId) -> Option<Wait> {
+    /// If the item waits for itself in the end: an item in that circle that waits for the occupant of a name, where the circle can be
+    /// broken; on the disk rather than on the service.
+    pub fn breakable_circle(&self, id: ItemId) -> Option<(ItemId, Wait)> {
         let mut breakable = None;
         let mut at = id;
         for _ in 0..CHAIN_MAX {
             let wait = self.of(at)?;
-            if matches!(wait, Wait::LocalOccupant(_) | Wait::RemoteOccupant(_)) {
-                breakable = breakable.or(Some(wait));
+            match wait {
+                Wait::LocalOccupant(_) => breakable = Some((at, wait)),
+                Wait::RemoteOccupant(_) => breakable = breakable.or(Some((at, wait))),
+                Wait::LocalFolder(_) | Wait::RemoteFolder(_) | Wait::Mover(_) | Wait::LocalChild(_) | Wait::RemoteChild(_) => {}
+                Wait::Grace | Wait::Held => return None,
             }
             at = target(wait)?;
             if at == id {

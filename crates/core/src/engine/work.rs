@@ -276,7 +276,7 @@ impl Engine {
             if self.work.is_busy(item) {
                 return self.park(asked, Wait::LocalOccupant(item));
             }
-            self.waits.cancel(item).into_iter().for_each(|target| self.waits.release_want(target, item));
+            self.unpark(item);
         }
         match step {
             Step::Nothing => self.work.clear_trouble(item),
@@ -290,7 +290,7 @@ impl Engine {
             Step::Disk(step) => self.start_disk_step(item, step, reason),
             Step::Wait(wait) => self.park(item, wait),
         }
-        if item != asked && self.work.is_busy(item) {
+        if item != asked && !self.work.queued.contains(&asked) && !self.work.is_busy(asked) {
             self.park(asked, Wait::LocalOccupant(item));
         }
     }
@@ -299,21 +299,29 @@ impl Engine {
         if let Some(wanted) = self.waits.park(id, wait) {
             self.dirty(wanted);
         }
-        let holder = match wait {
-            Wait::LocalChildren | Wait::RemoteChildren => Some(id),
-            Wait::LocalOccupant(other) | Wait::RemoteOccupant(other) => Some(other),
-            Wait::LocalFolder(_) | Wait::RemoteFolder(_) | Wait::Mover(_) | Wait::Grace | Wait::Held => None,
-        };
-        if let Some(holder) = holder {
-            self.leave_through_passing_name(holder);
-        }
         match self.waits.breakable_circle(id) {
-            Some(Wait::LocalOccupant(occupant)) => {
-                let name = passing_name(occupant);
-                self.start_move(occupant, name, Purpose::Move);
-            }
-            Some(Wait::RemoteOccupant(occupant)) => self.commit_circle(occupant),
+            Some((waiter, Wait::LocalOccupant(occupant))) => self.break_on_disk(waiter, occupant),
+            Some((waiter, Wait::RemoteOccupant(_))) => self.break_on_service(waiter),
             Some(_) | None => {}
+        }
+    }
+
+    /// A circle of items that wait for each other: the waiter goes to its folder under a passing name, which sets its own name free. Without
+    /// a file to move, the occupant steps aside: under a passing name if the service has a place for it, else under a conflict name.
+    fn break_on_disk(&mut self, waiter: ItemId, occupant: ItemId) {
+        let item = self.trees.get(waiter);
+        let passing = item.remote_live().map(|remote| Place { parent: remote.place.parent, name: passing_name(waiter) });
+        match (&item.local, passing) {
+            (Some(local), Some(passing)) if local.place != passing => return self.start_move_to(waiter, passing, Purpose::Move),
+            (_, _) => {}
+        }
+        let pushes = matches!(self.waits.of(occupant), Some(Wait::RemoteOccupant(_) | Wait::RemoteFolder(_)));
+        match self.trees.local(occupant).cloned() {
+            Some(local) if pushes => {
+                self.start_conflict_move(occupant, &local, Purpose::Move, "the service has another item of that name");
+            }
+            Some(_) => self.start_move(occupant, passing_name(occupant), Purpose::Move),
+            None => {}
         }
     }
 
@@ -508,7 +516,7 @@ impl Engine {
             return self.work.parked_applies.push_back(id);
         }
         self.work.applies = (count + 1, sum + bytes);
-        self.waits.cancel(id).into_iter().for_each(|target| self.waits.release_want(target, id));
+        self.unpark(id);
         let key = (place.parent, place.name.clone());
         let mut above = self.trees.local_ancestors(place.parent);
         above.extend(self.trees.local_ancestors(source));
@@ -531,57 +539,31 @@ impl Engine {
         }
     }
 
-    /// Items that wait for each other's names on the service: one commit takes the first aside, moves the others and ends with the first.
-    fn commit_circle(&mut self, occupant: ItemId) {
-        let circle = self.waits.circle(occupant);
-        let finals: Option<Vec<Committing>> = circle.iter().rev().map(|&id| self.commit_as_on_disk(id)).collect();
-        let aside = finals.as_ref().and_then(|finals| finals.last()).map(|last| {
-            let place = Place {
-                parent: self.trees.get(occupant).remote.as_ref().and_then(|r| r.place.parent),
-                name: passing_name(occupant),
-            };
-            Committing { commit: ItemCommit { place, status: Status::Renamed, ..last.commit.clone() }, stat: last.stat.clone() }
-        });
-        let (Some(mut finals), Some(aside)) = (finals, aside) else { return };
-        if let Some(last) = finals.last_mut() {
-            last.commit.version = last.commit.version.next();
+    /// The same on the service: the waiter goes to its folder under a passing name, the others follow, and it gets its own name last; in one
+    /// commit if all of them are only moved or made.
+    fn break_on_service(&mut self, waiter: ItemId) {
+        let Some(mut last) = self.commit_as_on_disk(waiter) else { return };
+        let mut aside = last.clone();
+        aside.commit.place.name = passing_name(waiter);
+        if self.trees.get(waiter).remote_live().is_some_and(|remote| remote.place == aside.commit.place) {
+            return;
         }
-        if self.work.batch.len() + circle.len() >= COMMIT_ITEMS_MAX {
+        last.commit.version = last.commit.version.next();
+        let others = self.waits.circle(waiter).into_iter().skip(1).rev();
+        let others: Option<Vec<Committing>> = others.map(|id| self.commit_as_on_disk(id)).collect();
+        let mut commits = vec![aside];
+        if let Some(others) = others {
+            commits.extend(others);
+            commits.push(last);
+        }
+        if self.work.batch.len() + commits.len() > COMMIT_ITEMS_MAX {
             self.send_commit();
         }
-        for &id in &circle {
-            self.waits.cancel(id).into_iter().for_each(|target| self.waits.release_want(target, id));
-            self.work.busy.insert(id, Busy::Commit);
+        for commit in &commits {
+            self.unpark(commit.commit.id);
+            self.work.busy.insert(commit.commit.id, Busy::Commit);
         }
-        self.work.batch.push(aside);
-        self.work.batch.append(&mut finals);
-    }
-
-    /// A folder is to vanish once it is empty, and what is in it is to take its very name: that leaves under a passing name first.
-    fn leave_through_passing_name(&mut self, folder: ItemId) {
-        let emptying = self.waits.of(folder);
-        for id in self.waits.waiters(folder) {
-            match (emptying, self.waits.of(id)) {
-                (Some(Wait::LocalChildren), Some(Wait::LocalOccupant(_))) => {
-                    let inside = self.trees.local(id).map(|local| self.trees.local_ancestors(local.place.parent).contains(&folder));
-                    let to = self.trees.get(id).remote_live().map(|remote| remote.place.parent);
-                    if let (Some(true), Some(parent)) = (inside, to) {
-                        self.start_move_to(id, Place { parent, name: passing_name(id) }, Purpose::Move);
-                    }
-                }
-                (Some(Wait::RemoteChildren), Some(Wait::RemoteOccupant(_))) => {
-                    let from = self.trees.get(id).remote_live().map(|remote| remote.place.parent);
-                    let inside = from.is_some_and(|parent| self.trees.remote_ancestors(parent).contains(&folder));
-                    if let Some(mut leaving) = self.commit_as_on_disk(id).filter(|_| inside) {
-                        self.waits.cancel(id).into_iter().for_each(|target| self.waits.release_want(target, id));
-                        leaving.commit.place.name = passing_name(id);
-                        self.work.busy.insert(id, Busy::Commit);
-                        self.work.batch.push(leaving);
-                    }
-                }
-                (_, _) => {}
-            }
-        }
+        self.work.batch.append(&mut commits);
     }
 
     /// The commit that makes the service's item what the disk has, if the item waits for nothing but another's name or folder.

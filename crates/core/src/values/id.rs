@@ -55,6 +55,9 @@ uuid_id! {
 pub struct ItemId(i64);
 
 impl ItemId {
+    /// Sorts before all others: the start of a range.
+    pub(crate) const SMALLEST: Self = Self(1);
+
     /// `None` unless positive.
     pub const fn new(id: i64) -> Option<Self> {
         if id > 0 { Some(Self(id)) } else { None }
