@@ -46,7 +46,6 @@ impl Principal {
 pub struct Authorized<'a> {
     caller: &'a Principal,
     workspace: WorkspaceId,
-    membership: Membership,
 }
 
 impl Authorized<'_> {
@@ -59,22 +58,12 @@ impl Authorized<'_> {
     pub const fn caller(&self) -> &Principal {
         self.caller
     }
-
-    /// As what.
-    pub const fn role(&self) -> Role {
-        self.membership.role
-    }
-
-    /// Who pays with his quota.
-    pub const fn owner(&self) -> UserId {
-        self.membership.owner
-    }
 }
 
 /// Decides.
 pub struct Gate {
     db: Db,
-    believed: Mutex<HashMap<(UserId, WorkspaceId), (Membership, Instant)>>,
+    believed: Mutex<HashMap<(UserId, WorkspaceId), Instant>>,
 }
 
 impl Gate {
@@ -88,15 +77,13 @@ impl Gate {
     /// # Errors
     /// [`Fault::NoAccess`], also where there is no such workspace; or the store failed.
     pub async fn workspace<'a>(&self, caller: &'a Principal, workspace: WorkspaceId) -> Result<Authorized<'a>, Fault> {
-        let membership = match self.remembered(caller.user, workspace) {
-            Some(membership) => membership,
-            None => {
-                let membership = self.db.membership(caller.user, workspace).await?.ok_or(Fault::NoAccess)?;
-                self.remember(caller.user, workspace, membership);
-                membership
-            }
-        };
-        Ok(Authorized { caller, workspace, membership })
+        if !self.remembers(caller.user, workspace) {
+            // Owners and members may do the same, so far.
+            let Membership { role: Role::Owner | Role::Member, .. } =
+                self.db.membership(caller.user, workspace).await?.ok_or(Fault::NoAccess)?;
+            self.remember(caller.user, workspace);
+        }
+        Ok(Authorized { caller, workspace })
     }
 
     /// Whether the device may come in now, with whatever it was given before: it is not revoked, and its user is neither disabled
@@ -112,17 +99,16 @@ impl Gate {
         Ok(Principal { user: user.id, device: device.id })
     }
 
-    fn remembered(&self, user: UserId, workspace: WorkspaceId) -> Option<Membership> {
+    fn remembers(&self, user: UserId, workspace: WorkspaceId) -> bool {
         let believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
-        let (membership, since) = believed.get(&(user, workspace))?;
-        (since.elapsed() < BELIEF).then_some(*membership)
+        believed.get(&(user, workspace)).is_some_and(|since| since.elapsed() < BELIEF)
     }
 
-    fn remember(&self, user: UserId, workspace: WorkspaceId, membership: Membership) {
+    fn remember(&self, user: UserId, workspace: WorkspaceId) {
         let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
         if believed.len() >= MEMBERSHIPS_MAX {
             believed.clear();
         }
-        believed.insert((user, workspace), (membership, Instant::now()));
+        believed.insert((user, workspace), Instant::now());
     }
 }

@@ -29,21 +29,25 @@ pub async fn get_changes(context: &Context, caller: &Principal, request: GetChan
 async fn changes_since(context: &Context, place: &Authorized<'_>, since: u64, limit: Option<u32>) -> Result<Changes, Fault> {
     let limit = limit.unwrap_or(CHANGES_PAGE_MAX).clamp(1, CHANGES_PAGE_MAX);
     let changes = context.db.changes(place.workspace(), Revision(since), limit).await?;
-    let mut bytes = 0;
-    let mut to = changes.to;
-    let mut items = Vec::with_capacity(changes.items.len());
-    for change in &changes.items {
-        // The first one always goes, or nobody would get past it.
-        if bytes > PAGE_BYTES_MAX {
-            break;
-        }
-        bytes += encoded_bytes(change);
-        items.push(metadata(change, place.workspace()));
-    }
-    if let (true, Some(last)) = (items.len() < changes.items.len(), changes.items.get(items.len().saturating_sub(1))) {
-        to = last.item.revision;
-    }
+    let (kept, to) = fitting(&changes, PAGE_BYTES_MAX);
+    let items = kept.iter().map(|change| metadata(change, place.workspace())).collect();
     Ok(Changes { epoch: changes.epoch, since, to: to.0, head: changes.head.0, items })
+}
+
+/// The first changes, as many as fit in so many bytes, and the revision that they reach. The first one always fits, or nobody would
+/// get past it.
+fn fitting(changes: &crate::db::Changes, bytes_max: usize) -> (&[ChangedItem], Revision) {
+    let mut bytes = 0;
+    let too_much = changes.items.iter().position(|change| {
+        let full = bytes > bytes_max;
+        bytes += encoded_bytes(change);
+        full
+    });
+    let kept = too_much.and_then(|count| changes.items.get(..count));
+    match kept.and_then(|kept| Some((kept, kept.last()?.item.revision))) {
+        Some(cut) => cut,
+        None => (&changes.items, changes.to),
+    }
 }
 
 async fn tree(context: &Context, place: &Authorized<'_>) -> Result<Vec<ItemMetadata>, Fault> {
@@ -95,5 +99,37 @@ fn workspace(context: &Context, view: &WorkspaceView) -> Workspace {
         is_encrypted: view.is_encrypted,
         is_default: view.is_default,
         epoch: Some(context.db.epoch()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stacksync_core::values::{Body, DeviceId, ItemId, ModifiedAt, Name, Place, RemoteItem, Status, Version};
+    use uuid::Uuid;
+
+    fn change(revision: u64) -> ChangedItem {
+        let item = RemoteItem {
+            id: ItemId::new(revision as i64).unwrap(),
+            version: Version::FIRST,
+            revision: Revision(revision),
+            deleted: false,
+            place: Place { parent: None, name: Name::new("a").unwrap() },
+            body: Body::Folder,
+            modified: ModifiedAt(0),
+        };
+        ChangedItem { item, status: Status::New, device: DeviceId(Uuid::nil()) }
+    }
+
+    #[test]
+    fn a_page_that_is_too_long_reaches_as_far_as_its_last_item() {
+        let items: Vec<_> = [3, 5, 6].into_iter().map(change).collect();
+        let changes = crate::db::Changes { epoch: Uuid::nil(), to: Revision(9), head: Revision(9), items };
+        for (bytes_max, count, to) in [(0, 1, 3), (ITEM_BYTES + 1, 2, 5), (10_000, 3, 9)] {
+            let (kept, reached) = fitting(&changes, bytes_max);
+            assert_eq!((kept.len(), reached), (count, Revision(to)), "{bytes_max}");
+        }
+        let nothing = crate::db::Changes { items: Vec::new(), ..changes };
+        assert_eq!(fitting(&nothing, 0).1, Revision(9));
     }
 }
