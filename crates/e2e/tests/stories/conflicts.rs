@@ -156,3 +156,36 @@ fn one_file_renamed_differently_on_both_keeps_one_name() {
     assert_eq!(named(&a, "by-").len(), 1, "{:?}", a.tree().0.keys());
     assert_eq!(a.tree().files(), 3);
 }
+
+#[test]
+fn a_folder_that_became_a_file_here_and_was_filled_there_keeps_both() {
+    for filler_first in [true, false] {
+        let (world, a, b) = pair();
+        std::fs::remove_dir_all(a.path("folder")).unwrap();
+        write(&a.path("folder"), "a file now");
+        write(&b.path("folder/added.txt"), "added inside");
+        let order = if filler_first { [&b, &a] } else { [&a, &b] };
+        world.settle(&order);
+        let tree = a.tree();
+        for text in ["a file now", "added inside"] {
+            assert!(tree.contents().contains(blake3::hash(text.as_bytes()).as_bytes()), "{text} is lost: {:?}", tree.0.keys());
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_was_made_anew_here_and_filled_there_keeps_both() {
+    for filler_first in [true, false] {
+        let (world, a, b) = pair();
+        std::fs::rename(a.path("folder"), a.path("old")).unwrap();
+        write(&a.path("folder/new.txt"), "in the new folder");
+        write(&b.path("folder/added.txt"), "added inside");
+        std::fs::remove_dir_all(a.path("old")).unwrap();
+        let order = if filler_first { [&b, &a] } else { [&a, &b] };
+        world.settle(&order);
+        let tree = a.tree();
+        for text in ["in the new folder", "added inside"] {
+            assert!(tree.contents().contains(blake3::hash(text.as_bytes()).as_bytes()), "{text} is lost: {:?}", tree.0.keys());
+        }
+    }
+}

@@ -4,6 +4,7 @@ use crate::write;
 use stacksync_e2e::random::Random;
 use stacksync_e2e::seed;
 use stacksync_e2e::tree::{Tree, assert_same};
+use stacksync_e2e::wait::until_true;
 use stacksync_e2e::world::World;
 
 #[test]
@@ -75,6 +76,21 @@ fn a_disk_that_is_not_mounted_deletes_nothing() {
     }
     world.settle(&[&a, &b]);
     assert!(whole.difference(&b.tree()).is_empty());
+}
+
+#[test]
+fn moving_much_is_not_deleting() {
+    let (_world, [mut a, mut b]) = World::with_devices();
+    seed::grow_flat(&a.path("all"), 60, 300, &mut Random::from_environment("moving much"));
+    a.start();
+    b.start();
+    until_true("b has all", || b.tree().files() == 60);
+    for (from, to) in [("all", "moved"), ("moved", "again"), ("again", "last")] {
+        std::fs::rename(a.path(from), a.path(to)).unwrap();
+        until_true("b has moved", || b.path(to).join("folder-0/file-59").exists() && !b.path(from).exists());
+    }
+    std::fs::remove_file(a.path("last/folder-0/file-1")).unwrap();
+    until_true("b has the deletion", || !b.path("last/folder-0/file-1").exists());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use stacksync_e2e::world::World;
 
 #[test]
 fn ignored_files_stay_on_their_device() {
-    let (world, [a, b]) = World::with_devices();
+    let (_world, [a, b]) = World::with_devices();
     write(&a.path(".syncignore"), "*.log\n!keep.log\nbuild/\n");
     for path in ["note.txt", "noise.log", "keep.log", "build/output", "deep/build/output", "deep/noise.log", "deep/note.txt"] {
         write(&a.path(path), path);
@@ -13,7 +13,8 @@ fn ignored_files_stay_on_their_device() {
     write(&a.path("nested/.syncignore"), "local-*\n");
     write(&a.path("nested/local-thing"), "local");
     write(&a.path("nested/other"), "other");
-    world.settle(&[&a, &b]);
+    a.sync_once();
+    b.sync_once();
     write(&b.path("noise.log"), "b's own noise");
     b.sync_once();
     a.sync_once();
@@ -35,6 +36,22 @@ fn ignored_files_stay_on_their_device() {
     assert_eq!(crate::read(&a.path("noise.log")), "noise.log", "an ignored file was taken from elsewhere");
     let said = a.must(&["check-ignore", &a.path("noise.log").display().to_string()]);
     assert!(said.contains("*.log"), "it does not name the rule: {said}");
+}
+
+#[test]
+fn a_file_that_is_ignored_here_stays_when_another_device_has_one_of_its_name() {
+    let (_world, [a, b]) = World::with_devices();
+    write(&a.path(".syncignore"), "*.log\n");
+    write(&a.path("noise.log"), "noise of a");
+    // b does not know the rule yet when it sends its file.
+    write(&b.path("noise.log"), "noise of b");
+    b.sync_once();
+    a.sync_once();
+    b.sync_once();
+    a.sync_once();
+    let contents = a.tree().contents();
+    assert!(contents.contains(blake3::hash(b"noise of a").as_bytes()), "{:?}", a.tree().0.keys());
+    assert_eq!(crate::read(&b.path("noise.log")), "noise of b");
 }
 
 #[test]
