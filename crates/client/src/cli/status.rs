@@ -148,7 +148,7 @@ fn workspace_text(workspace: &Workspace<'_>, snapshot: &Snapshot, running: bool)
         return text + "not looked at yet";
     }
     text += &format!("{} items at revision {}", snapshot.items, snapshot.revision);
-    if snapshot.open + snapshot.uploads + snapshot.applies > 0 {
+    if running && snapshot.online && snapshot.open + snapshot.uploads + snapshot.applies > 0 {
         text += &format!(", {} to do, {} going up, {} coming down", snapshot.open, snapshot.uploads, snapshot.applies);
     }
     if running && !snapshot.online && !snapshot.trouble.is_empty() {

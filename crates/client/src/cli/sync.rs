@@ -92,14 +92,14 @@ struct Answer<'a> {
 }
 
 fn once_ended(ending: Ending, last: &Overview, out: Out) -> Result<Exit, Failure> {
-    let trouble = if last.trouble.is_empty() { "no answer" } else { last.trouble.as_str() };
+    let trouble = if last.trouble.is_empty() { "the service does not answer" } else { last.trouble.as_str() };
     match ending {
         Ending::Paused => {
             return Err(Failure::new(Exit::NotInSync, "this device is paused", "`stacksync resume` lets it go on."));
         }
         Ending::Unreachable => {
             let advice = "Is the server running? What was changed here is kept and goes up with the next sync.";
-            return Err(Failure::new(Exit::Unreachable, format!("the service cannot be reached: {trouble}"), advice));
+            return Err(Failure::new(Exit::Unreachable, trouble, advice));
         }
         Ending::Untrusted => {
             let advice =
@@ -107,8 +107,7 @@ fn once_ended(ending: Ending, last: &Overview, out: Out) -> Result<Exit, Failure
             return Err(Failure::new(Exit::Refused, trouble, advice));
         }
         Ending::Silent => {
-            let message = format!("the service is there but does not answer: {trouble}");
-            return Err(Failure::new(Exit::Unreachable, message, "Try again later; the server's log may tell more."));
+            return Err(Failure::new(Exit::Unreachable, trouble, "Try again later; the server's log may tell more."));
         }
         Ending::InSync | Ending::NotInSync => {}
     }

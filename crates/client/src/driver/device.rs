@@ -1,18 +1,20 @@
 //! The device: its workspaces, its connection, its person's wishes, its end.
 
-use super::clock;
-use super::ending::{self, Ending, Known, Standing};
-use super::member::{self, Attention, Member, Surroundings};
+mod lists;
+mod looks;
+mod wants;
+
+use super::ending::Ending;
+use super::member::{Member, Surroundings};
 use super::overview::Overview;
-use super::snapshot::Snapshot;
-use super::wishes::{Verdict, Wishes};
+use super::wishes::Wishes;
 use crate::session::{Link, News, WorkspaceInfo, follow_user, follow_workspace, refusal_text};
-use crate::state::{Flag, Loaded, StateReader, WorkspaceEntry, WriteError};
+use crate::state::{Loaded, StateReader, WorkspaceEntry, WriteError};
 use objectmq::transport::Trouble;
 use objectmq::{BindError, Binding, ConnectionState};
-use stacksync_core::engine::{CallError, Cursor, Input};
-use stacksync_core::values::{Name, UserId, WorkspaceId};
-use std::collections::{BTreeMap, HashSet};
+use stacksync_core::engine::{CallError, Input};
+use stacksync_core::values::{UserId, WorkspaceId};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -121,7 +123,7 @@ impl Device {
         self.read_flags().await;
         let (wishes, attention) = (self.wishes, self.attention());
         for member in self.members.values_mut() {
-            begin(member, wishes, attention).await;
+            lists::begin(member, wishes, attention).await;
         }
         let mut line = self.link.service().broker().state();
         let mut trouble = self.around.shared.state.trouble();
@@ -164,6 +166,7 @@ impl Device {
             ConnectionState::Waiting { trouble: Trouble::Rejected { status: 401 | 403, text }, .. } => {
                 return Some(End::Refused(refusal_text(text)));
             }
+            ConnectionState::Waiting { trouble: Trouble::Unreachable(text), .. } => self.disconnect(text.clone()).await,
             ConnectionState::Waiting { trouble, .. } => self.disconnect(trouble.to_string()).await,
             ConnectionState::Connecting => self.disconnect(String::new()).await,
             ConnectionState::Closed => self.disconnect("the connection is closed".into()).await,
@@ -259,93 +262,6 @@ impl Device {
         }
     }
 
-    /// The user's workspaces, as the service has them now: new ones begin, lost ones stop.
-    async fn take_list(&mut self, found: Vec<WorkspaceInfo>) {
-        self.listed = true;
-        let listed: HashSet<WorkspaceId> = found.iter().map(|info| info.id).collect();
-        let lost: Vec<WorkspaceId> = self.members.keys().copied().filter(|id| !listed.contains(id)).collect();
-        for id in lost {
-            if let Some(member) = self.members.remove(&id) {
-                tracing::warn!("no longer a member of the workspace '{}'; its folder stays as it is", member.entry.name);
-                self.idle.insert(id, member.entry.clone());
-            }
-        }
-        // The default workspace first: the folders of the others are in its folder.
-        let (default, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|info| info.is_default);
-        for info in default.into_iter().chain(others) {
-            self.meet(info).await;
-        }
-        self.reserve_folders();
-        self.try_again();
-    }
-
-    async fn meet(&mut self, info: WorkspaceInfo) {
-        if self.members.contains_key(&info.id) {
-            return;
-        }
-        let known = self.idle.remove(&info.id);
-        let mut entry = known.unwrap_or_else(|| new_entry(&info));
-        entry.name.clone_from(&info.name);
-        let needs_folder = !entry.is_default && entry.folder.is_empty();
-        if needs_folder && let Err(text) = self.make_folder(&mut entry) {
-            tracing::warn!("{text}");
-            self.trouble = text;
-            return;
-        }
-        self.around.shared.state.workspace(entry.clone()).await;
-        self.around.shared.state.flush().await;
-        let loaded = self.flags.load(entry.id).unwrap_or_default();
-        let id = entry.id;
-        self.start(entry, loaded);
-        self.reserve_folders();
-        let (wishes, attention) = (self.wishes, self.attention());
-        if let Some(member) = self.members.get_mut(&id) {
-            begin(member, wishes, attention).await;
-        }
-    }
-
-    const fn attention(&self) -> Attention {
-        match self.stay {
-            Stay::ForGood => Attention::Lasting,
-            Stay::Once => Attention::Once,
-        }
-    }
-
-    fn make_folder(&self, entry: &mut WorkspaceEntry) -> Result<(), String> {
-        let root = self.members.values().find(|member| member.entry.is_default);
-        if let Some(member) = root.filter(|member| member.root_lost()) {
-            return Err(format!("the folder {} is missing", member.disk.root().display()));
-        }
-        member::make_folder(&self.around.config, entry, &self.folder_names())
-    }
-
-    fn start(&mut self, entry: WorkspaceEntry, loaded: Loaded) {
-        let id = entry.id;
-        match Member::start(&self.around, entry.clone(), loaded) {
-            Ok(member) => {
-                self.members.insert(id, member);
-            }
-            Err(text) => {
-                tracing::warn!("{text}");
-                self.trouble = text;
-                self.idle.insert(id, entry);
-            }
-        }
-    }
-
-    fn folder_names(&self) -> Vec<Name> {
-        let running = self.members.values().filter_map(Member::folder_name);
-        running.chain(self.idle.values().filter_map(member::folder_name)).collect()
-    }
-
-    /// The default workspace leaves the folders of the others alone.
-    fn reserve_folders(&self) {
-        let names: HashSet<Name> = self.folder_names().into_iter().collect();
-        for member in self.members.values().filter(|member| member.entry.is_default) {
-            member.disk.reserve(names.clone());
-        }
-    }
-
     async fn tick(&mut self) {
         self.read_flags().await;
         self.mind_held().await;
@@ -373,54 +289,12 @@ impl Device {
         });
     }
 
-    async fn read_flags(&mut self) {
-        let flags = match self.flags.flags() {
-            Ok(flags) => flags,
-            Err(error) => return tracing::warn!("{error}"),
-        };
-        let wishes = Wishes::of(&flags);
-        if wishes.paused != self.wishes.paused {
-            for member in self.members.values() {
-                if wishes.paused {
-                    member.inputs.pause().await;
-                } else {
-                    member.inputs.resume().await;
-                }
-            }
-        }
-        self.wishes = wishes;
-        if flags.contains(&(Flag::Paused, Flag::WANTED)) {
-            self.around.shared.state.flag(Flag::Paused, Some(Flag::IN_EFFECT)).await;
-        }
-    }
-
-    async fn mind_held(&mut self) {
-        let known = self.members.values().all(|member| member.status.borrow().current);
-        let held = self.members.values().map(|member| member.status.borrow().held).sum();
-        let input = match self.wishes.about_held(held, known && !self.members.is_empty()) {
-            Verdict::Nothing => return,
-            Verdict::Approve => Some(Input::Approve),
-            Verdict::Restore => Some(Input::Restore),
-            Verdict::Void => None,
-            Verdict::More => {
-                tracing::warn!("more deletions are held than were approved: see `stacksync status`, then approve again");
-                None
-            }
-        };
-        if let Some(input) = input {
-            for member in self.members.values() {
-                member.inputs.ask(input.clone()).await;
-            }
-        }
-        self.wishes = Wishes { paused: self.wishes.paused, ..Wishes::default() };
-        self.around.shared.state.flag(Flag::Approve, None).await;
-        self.around.shared.state.flag(Flag::Restore, None).await;
-        self.around.shared.state.flush().await;
-    }
-
     fn state_troubled(&mut self, trouble: &Option<WriteError>) -> Option<End> {
         match trouble {
-            None => None,
+            None => {
+                self.trouble.clear();
+                None
+            }
             Some(WriteError::NotNow(text)) => {
                 self.trouble = format!("the state cannot be written: {text}");
                 tracing::warn!("{}", self.trouble);
@@ -428,83 +302,6 @@ impl Device {
             }
             Some(WriteError::Damaged(text)) => Some(End::StateDamaged(text.clone())),
         }
-    }
-
-    async fn keep_snapshots(&mut self) {
-        let now = clock::unix_ns();
-        for (&id, member) in &mut self.members {
-            let snapshot = Snapshot::of(&member.status.borrow(), &self.trouble, now);
-            if !snapshot.says_the_same(&member.kept) {
-                self.around.shared.state.status(id, snapshot.to_json()).await;
-                member.kept = snapshot;
-            }
-        }
-    }
-
-    /// What whoever watches is shown.
-    fn look(&self) -> Overview {
-        let meter = self.around.transfer.meter();
-        let now = clock::unix_ns();
-        let snapshot = |member: &Member| (member.entry.name.clone(), Snapshot::of(&member.status.borrow(), &self.trouble, now));
-        Overview {
-            connected: self.connected,
-            trouble: self.trouble.clone(),
-            paused: self.wishes.paused,
-            sent_bytes: meter.sent_bytes(),
-            received_bytes: meter.received_bytes(),
-            workspaces: self.members.values().map(snapshot).collect(),
-        }
-    }
-
-    fn once(&mut self) -> Option<End> {
-        if self.stay == Stay::ForGood {
-            return None;
-        }
-        let look = self.look();
-        let progress = look.progress() + self.around.transfer.meter().read_bytes() + self.around.transfer.meter().written_bytes();
-        if progress != self.moved_on.1 || !self.connected {
-            self.moved_on = (Instant::now(), progress);
-        }
-        let standing = |member: &Member| {
-            let status = member.status.borrow();
-            let in_sync = Snapshot::of(&status, "", 0).in_sync();
-            // The engine has to have heard of it too, so that its reason is told.
-            let root_lost = member.root_lost() && status.problems.iter().any(|problem| problem.path.is_top());
-            Standing { settled: status.settled, in_sync, root_lost }
-        };
-        let workspaces: Vec<Standing> = self.members.values().map(standing).collect();
-        let snapshots = || look.workspaces.iter().map(|(_, snapshot)| snapshot);
-        let known = Known {
-            listed: self.listed && !workspaces.is_empty(),
-            workspaces: &workspaces,
-            paused: self.wishes.paused,
-            offline: (!self.connected).then(|| self.offline_since.elapsed()),
-            untrusted: self.link.is_untrusted(),
-            still: self.moved_on.0.elapsed(),
-            problems: !self.trouble.is_empty() || snapshots().any(|snapshot| !snapshot.problems.is_empty()),
-            busy: snapshots().any(|snapshot| snapshot.uploads + snapshot.applies > 0),
-        };
-        ending::ending(&known).map(End::Once)
-    }
-}
-
-/// A workspace that starts looks at everything; a paused device begins nothing.
-async fn begin(member: &mut Member, wishes: Wishes, attention: Attention) {
-    if wishes.paused {
-        member.inputs.pause().await;
-    }
-    member.look(attention);
-}
-
-fn new_entry(info: &WorkspaceInfo) -> WorkspaceEntry {
-    WorkspaceEntry {
-        id: info.id,
-        name: info.name.clone(),
-        is_default: info.is_default,
-        folder: String::new(),
-        identity: String::new(),
-        cursor: Cursor::default(),
-        status: String::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// How long `--once` waits for a connection, the first one or another one.
-pub const CONNECT_MAX: Duration = Duration::from_secs(15);
+pub const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// How long it tries again what fails, while nothing else gets on.
 pub const STALL_MAX: Duration = Duration::from_secs(15);
 /// How long it waits for a connected service that does not answer.
