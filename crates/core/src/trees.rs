@@ -342,7 +342,17 @@ impl Trees {
         Ok(())
     }
 
-    /// The same for the service; holds whenever all its changes are known.
+    /// Checks that whatever is on the disk is in a folder that is there too; holds whenever nothing is being looked at.
+    ///
+    /// # Errors
+    /// Names the first item without a folder.
+    pub fn check_folders(&self) -> Result<(), String> {
+        let lost =
+            |(_, item): &(&ItemId, &Item)| item.local.as_ref().is_some_and(|local| !self.folder_is_local(local.place.parent));
+        self.items.iter().find(lost).map_or(Ok(()), |(id, _)| Err(format!("item {id} is on the disk, but its folder is not")))
+    }
+
+    /// Checks that the index of the service agrees with the items; holds whenever all its changes are known.
     ///
     /// # Errors
     /// Names the first disagreement.

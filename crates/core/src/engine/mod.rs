@@ -101,11 +101,21 @@ impl Engine {
         for (id, row) in setup.rows {
             engine.recall(id, row);
         }
+        engine.miss_orphans();
         engine
     }
 
     /// The disk is taken to be as it was when last agreed on, until a scan says otherwise.
-    fn recall(&mut self, id: ItemId, row: Row) {
+    fn recall(&mut self, id: ItemId, mut row: Row) {
+        if let (Some(remote), Some(synced)) = (&row.remote, &mut row.synced) {
+            // Equal values share their memory.
+            if synced.place == remote.place {
+                synced.place = remote.place.clone();
+            }
+            if synced.body == remote.body {
+                synced.body = remote.body.clone();
+            }
+        }
         let local = row.synced.as_ref().map(|synced| Local {
             place: synced.place.clone(),
             stat: synced.stat.clone().unwrap_or_else(|| unseen(&synced.body)),
@@ -220,6 +230,10 @@ impl Engine {
     }
 
     fn put_local(&mut self, id: ItemId, local: Option<Local>) {
+        debug_assert!(
+            local.as_ref().is_none_or(|local| self.trees.folder_is_local(local.place.parent)),
+            "put into a folder that is gone"
+        );
         self.trees.set_local(id, local);
         self.changed(id);
     }

@@ -6,6 +6,7 @@ use super::{Engine, OpId, Synced};
 use crate::commit::{CommitAnswer, Refusal, Verdict};
 use crate::trees::Local;
 use crate::values::{Body, CommitId, ItemId, Kind, RemoteItem, Status};
+use std::collections::BTreeSet;
 
 /// First and longest wait before an item is tried again, in milliseconds: when the disk or the service moved meanwhile ...
 const SOFT_RETRY_MS: (u64, u64) = (20, 60_000);
@@ -41,7 +42,7 @@ impl Engine {
 
     fn note_upload(&mut self, id: ItemId, uploaded: Uploaded) {
         let Some(local) = self.trees.local(id).cloned() else { return self.dirty(id) };
-        if !uploaded.stat.same_content(&local.stat) || uploaded.stat.changed_ns < local.stat.changed_ns {
+        if !uploaded.stat.same_content(&local.stat) {
             return self.dirty(id);
         }
         self.work.clear_trouble(id);
@@ -76,9 +77,16 @@ impl Engine {
     fn note_applied(&mut self, op: Op, applied: Applied) {
         let Op { item: id, place, purpose, .. } = op;
         self.work.clear_trouble(id);
+        if !self.trees.folder_is_local(place.parent) {
+            // The folder vanished or moved away meanwhile; what was put into it is found with it, or is gone with it.
+            if self.trees.local(id).is_some() {
+                self.vanished(BTreeSet::from([id]));
+            }
+            return;
+        }
         match (purpose, applied) {
             (Some(Purpose::Write { remote, body }), Applied::Present(stat)) => {
-                self.take_place(id, &place);
+                self.clear_place(place.parent, &place.name, id);
                 let verb = if self.trees.get(id).synced.is_some() { "updated" } else { "downloaded" };
                 self.put_local(id, Some(Local { place, stat: stat.clone(), body: Some(body) }));
                 self.put_synced(id, Some(agreed(&remote, Some(stat))));
@@ -90,7 +98,7 @@ impl Engine {
                 self.log(id, "updated", "time or mode");
             }
             (Some(Purpose::Move), Applied::Present(stat)) => {
-                self.take_place(id, &place);
+                self.clear_place(place.parent, &place.name, id);
                 self.log(id, "moved", format!("to {}", place.name));
                 let body = self.trees.local(id).and_then(|local| local.body.clone());
                 self.put_local(id, Some(Local { place, stat, body }));
@@ -98,7 +106,7 @@ impl Engine {
             (Some(Purpose::ConflictCopy), Applied::Present(stat)) => {
                 let body = self.trees.local(id).and_then(|local| local.body.clone());
                 let copy = self.mint.item_id();
-                self.take_place(id, &place);
+                self.clear_place(place.parent, &place.name, id);
                 self.put_local(id, None);
                 self.put_synced(id, None);
                 self.put_local(copy, Some(Local { place, stat, body }));
@@ -109,13 +117,6 @@ impl Engine {
                 self.put_synced(id, None);
             }
             (_, _) => self.look_at(&place),
-        }
-    }
-
-    /// Whatever the scan took for an item at the place of our own action was our own file.
-    fn take_place(&mut self, id: ItemId, place: &crate::values::Place) {
-        if let Some(other) = self.trees.local_at(place.parent, &place.name).filter(|&other| other != id) {
-            self.put_local(other, None);
         }
     }
 
@@ -160,11 +161,11 @@ impl Engine {
             Verdict::Existing(remote) if remote.version == item.commit.version => self.accepted(item, remote),
             Verdict::Existing(remote) => {
                 self.note_commit(&item);
-                self.learn(remote);
+                self.learn_ahead(remote);
             }
             Verdict::Refused { reason, current } => {
                 if let Some(current) = current {
-                    self.learn(current);
+                    self.learn_ahead(current);
                 }
                 self.refused(&item, reason);
             }

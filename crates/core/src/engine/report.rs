@@ -145,7 +145,10 @@ impl Engine {
     /// Names what does not hold.
     pub fn check(&self) -> Result<(), String> {
         self.trees.check_local()?;
-        if self.service.is_current() { self.trees.check_remote() } else { Ok(()) }
+        if self.scans.is_idle() && self.scans.is_sound() {
+            self.trees.check_folders()?;
+        }
+        if self.is_settled() { self.trees.check_remote() } else { Ok(()) }
     }
 }
 

@@ -131,6 +131,13 @@ impl Engine {
         }
     }
 
+    /// Remembered items in folders that are not remembered: only a scan can find them.
+    pub(super) fn miss_orphans(&mut self) {
+        let orphan = |id: &ItemId| self.trees.local(*id).is_some_and(|local| !self.trees.folder_is_local(local.place.parent));
+        let orphans: Vec<ItemId> = self.trees.ids().filter(orphan).collect();
+        orphans.into_iter().for_each(|id| self.miss(id));
+    }
+
     pub(super) fn start_scans(&mut self) {
         let mut later = BTreeMap::new();
         while self.scans.running.len() < SCANS_MAX {
@@ -297,6 +304,9 @@ impl Engine {
         if !self.scans.queue.is_empty() || !self.scans.running.is_empty() || self.scans.root_lost.is_some() {
             return;
         }
+        // What is in a missing folder is gone with it, or is seen again when the folder turns up.
+        let missing = &self.scans.missing;
+        self.scans.strangers.retain(|(folder, _), _| folder.is_none_or(|folder| !missing.contains(&folder)));
         for pass in [Self::take_as_moved, Self::take_as_replaced, Self::take_as_new] {
             for ((folder, _), entry) in std::mem::take(&mut self.scans.strangers) {
                 if let Some(Stranger { folder, entry }) = pass(self, Stranger { folder, entry }) {
@@ -335,7 +345,7 @@ impl Engine {
         }
         self.clear_place(*folder, &entry.name, owner);
         let item = self.trees.get(owner);
-        let body = known_body(&entry.stat, item, Stat::same_content);
+        let body = known_body(&entry.stat, item);
         let place = Place { parent: *folder, name: entry.name.clone() };
         self.put_local(owner, Some(Local { place, stat: entry.stat.clone(), body }));
         self.fresh.remove(&owner);
@@ -367,8 +377,8 @@ impl Engine {
         None
     }
 
-    /// Takes a missing item off a place that another one has now.
-    fn clear_place(&mut self, folder: Option<ItemId>, name: &Name, but: ItemId) {
+    /// Takes an item off a place that another one has now: it is missing, with all that is in it.
+    pub(super) fn clear_place(&mut self, folder: Option<ItemId>, name: &Name, but: ItemId) {
         if let Some(other) = self.trees.local_at(folder, name).filter(|&other| other != but) {
             let mut gone = BTreeSet::from([other]);
             gone.extend(self.trees.local_descendants(other).into_iter().filter(|id| *id != but));
@@ -384,7 +394,7 @@ impl Engine {
         self.fresh.remove(&id);
         self.held.remove(&id);
         self.scans.missing.remove(&id);
-        let body = known_body(&entry.stat, self.trees.get(id), untouched);
+        let body = known_body(&entry.stat, self.trees.get(id));
         let is_folder = entry.stat.kind == Kind::Folder;
         self.put_local(id, Some(Local { place, stat: entry.stat, body }));
         if is_folder {
@@ -404,13 +414,13 @@ impl Engine {
     pub(super) fn note_stat(&mut self, id: ItemId, stat: Stat) {
         let item = self.trees.get(id);
         let Some(local) = item.local.as_ref().filter(|local| local.stat != stat) else { return };
-        let body = known_body(&stat, item, untouched);
+        let body = known_body(&stat, item);
         let place = local.place.clone();
         self.put_local(id, Some(Local { place, stat, body }));
     }
 
     /// These are on the disk no more.
-    fn vanished(&mut self, missing: BTreeSet<ItemId>) {
+    pub(super) fn vanished(&mut self, missing: BTreeSet<ItemId>) {
         let mut synced = Vec::new();
         for &id in missing.iter().rev() {
             self.scans.astray.remove(&id);
@@ -432,14 +442,8 @@ impl Engine {
     }
 }
 
-/// Whether a file at the same place was left alone. Programs that keep the modification time of what they write still move the time of
-/// the last change; so does setting the executable bit, which is seen by itself.
-fn untouched(stat: &Stat, earlier: &Stat) -> bool {
-    stat.same_content(earlier) && (stat.changed_ns == earlier.changed_ns || stat.executable != earlier.executable)
-}
-
-/// What a file holds, as far as a look can tell: what it held when a look was taken that `same` says is as good.
-fn known_body(stat: &Stat, item: &Item, same: fn(&Stat, &Stat) -> bool) -> Option<Body> {
+/// What a file holds, as far as a look can tell: what it held when an equal look was taken.
+fn known_body(stat: &Stat, item: &Item) -> Option<Body> {
     match stat.kind {
         Kind::Folder => Some(Body::Folder),
         Kind::Link => stat.target.clone().map(Body::Link),
@@ -449,7 +453,7 @@ fn known_body(stat: &Stat, item: &Item, same: fn(&Stat, &Stat) -> bool) -> Optio
         Kind::File => {
             let local = item.local.as_ref().and_then(|local| Some((&local.stat, local.body.as_ref()?)));
             let synced = item.synced.as_ref().and_then(|synced| Some((synced.stat.as_ref()?, &synced.body)));
-            let (_, body) = [local, synced].into_iter().flatten().find(|(seen, _)| same(stat, seen))?;
+            let (_, body) = [local, synced].into_iter().flatten().find(|(seen, _)| stat.same_content(seen))?;
             match body {
                 Body::File(file) => Some(Body::File(FileBody { executable: stat.executable, ..file.clone() })),
                 Body::Folder | Body::Link(_) => None,

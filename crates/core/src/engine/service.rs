@@ -212,6 +212,14 @@ impl Engine {
         }
     }
 
+    /// The same for one item alone: what else changed until then is asked for.
+    pub(super) fn learn_ahead(&mut self, item: RemoteItem) {
+        if item.revision > self.service.cursor.revision {
+            self.ask_soon();
+        }
+        self.learn(item);
+    }
+
     /// The service is another one, or an older one: take over what it has, and keep all that we have.
     fn start_afresh(&mut self, mut all: BTreeMap<ItemId, RemoteItem>, epoch: u128, to: Revision) {
         let ids: BTreeSet<ItemId> = self.trees.ids().chain(all.keys().copied()).collect();

@@ -59,7 +59,8 @@ impl Name {
     /// What decides whether two names are one and the same on some file system.
     pub fn key(&self) -> NameKey {
         if self.0.is_ascii() {
-            return NameKey(self.0.to_ascii_lowercase().into());
+            let folded = self.0.bytes().all(|byte| !byte.is_ascii_uppercase());
+            return NameKey(if folded { Arc::clone(&self.0) } else { self.0.to_ascii_lowercase().into() });
         }
         let folded: String = self.0.nfc().flat_map(char::to_lowercase).nfc().collect();
         NameKey(folded.into())
