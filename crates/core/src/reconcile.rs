@@ -250,10 +250,9 @@ impl<'a> Case<'a> {
         if remote.place != synced.place && local.place != remote.place {
             return self.pull_place(&remote.place, DiskStep::Follow, "moved on the service");
         }
-        if remote.body.same_bytes(&synced.body) {
-            return self.pull_meta(local, Some(synced), remote);
-        }
         match &local.body {
+            None if remote.body.same_bytes(&synced.body) => self.decide(Step::Read, "has its content changed here too?"),
+            Some(_) if remote.body.same_bytes(&synced.body) => self.pull_meta(local, Some(synced), remote),
             None => self.decide(Step::Read, "changed on the service; has it changed here too?"),
             Some(body) if body.same_bytes(&remote.body) => self.pull_meta(local, Some(synced), remote),
             Some(body) if body.same_bytes(&synced.body) => self.decide(Step::Disk(DiskStep::Replace), "changed on the service"),
@@ -275,11 +274,19 @@ impl<'a> Case<'a> {
             Some(_) | None => there.executable,
         };
         let modified = match synced {
+            // With a new mode from there a new time from here gives way: set together they would pass for what both sides agreed on.
+            Some(synced) if touched(local, synced) && executable != here.executable => remote.modified,
             Some(synced) if synced.modified == remote.modified => local.stat.modified,
             Some(_) | None => remote.modified,
         };
         if executable == here.executable && modified == local.stat.modified {
-            return self.decide(Step::Adopt, "equal on both sides");
+            return match synced {
+                // The time is news, and must not be taken for what both sides agreed on.
+                Some(synced) if modified != remote.modified && touched(local, synced) => {
+                    self.decide(Step::Rebase, "its time changed here; the service's newer version has the old one")
+                }
+                Some(_) | None => self.decide(Step::Adopt, "equal on both sides"),
+            };
         }
         self.decide(Step::Disk(DiskStep::SetMeta { modified, executable }), "time or mode changed on the service")
     }
@@ -290,12 +297,7 @@ impl<'a> Case<'a> {
             return self.decide(Step::Read, "may have changed here");
         };
         let moved = local.place != synced.place;
-        let touched = local.stat.kind == Kind::File
-            && match &synced.stat {
-                Some(stat) => local.stat.modified != stat.modified,
-                None => local.stat.modified != synced.modified,
-            };
-        let changed = *body != synced.body || touched;
+        let changed = *body != synced.body || touched(local, synced);
         match (moved, changed) {
             (false, false) => self.decide(Step::Nothing, "equal on both sides"),
             (true, _) => self.push(local, body, remote.version.next(), Status::Renamed, "moved here"),
@@ -445,4 +447,10 @@ impl<'a> Case<'a> {
             Kind::File | Kind::Link => self.decide(Step::Disk(DiskStep::ConflictCopy), reason),
         }
     }
+}
+
+/// Whether a file's time is another than when both sides agreed on it.
+fn touched(local: &Local, synced: &Synced) -> bool {
+    let before = synced.stat.as_ref().map_or(synced.modified, |stat| stat.modified);
+    local.stat.kind == Kind::File && local.stat.modified != before
 }

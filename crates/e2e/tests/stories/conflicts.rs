@@ -189,3 +189,39 @@ fn a_folder_that_was_made_anew_here_and_filled_there_keeps_both() {
         }
     }
 }
+
+fn set_time(path: &std::path::Path, seconds: u64) {
+    let time = std::time::UNIX_EPOCH + std::time::Duration::new(seconds, 7);
+    std::fs::File::options().append(true).open(path).unwrap().set_modified(time).unwrap();
+}
+
+#[test]
+fn a_new_time_here_and_a_new_name_there_both_count() {
+    for mover_first in [true, false] {
+        let (world, a, b) = pair();
+        set_time(&a.path("doc.txt"), 1_500_000_000);
+        std::fs::rename(b.path("doc.txt"), b.path("renamed.txt")).unwrap();
+        let order = if mover_first { [&b, &a] } else { [&a, &b] };
+        world.settle(&order);
+        for device in [&a, &b] {
+            let found = std::os::unix::fs::MetadataExt::mtime(&device.path("renamed.txt").metadata().unwrap());
+            assert_eq!(found, 1_500_000_000, "on {}, mover first: {mover_first}", device.name());
+        }
+    }
+}
+
+/// What a change of the mode there does to content and mode here is all that is asked: which time wins is not.
+#[test]
+fn a_new_mode_there_survives_a_touch_here() {
+    for moder_first in [true, false] {
+        let (world, a, b) = pair();
+        set_time(&a.path("doc.txt"), 1_500_000_000);
+        std::fs::set_permissions(b.path("doc.txt"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let order = if moder_first { [&b, &a] } else { [&a, &b] };
+        world.settle(&order);
+        for device in [&a, &b] {
+            let mode = std::os::unix::fs::MetadataExt::mode(&device.path("doc.txt").metadata().unwrap());
+            assert_eq!(mode & 0o100, 0o100, "on {}, moder first: {moder_first}", device.name());
+        }
+    }
+}
