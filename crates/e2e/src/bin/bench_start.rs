@@ -94,8 +94,9 @@ fn per_second(before: Usage, after: Usage, seconds: usize) -> String {
     let seconds = seconds as f64;
     format!(
         "{:.2} % of one core, {:.1} wake-ups/s, {:.1} MiB memory at most",
-        (after.cpu_ticks - before.cpu_ticks) as f64 / seconds,
-        (after.wake_ups - before.wake_ups) as f64 / seconds,
+        after.cpu_ticks.saturating_sub(before.cpu_ticks) as f64 / seconds,
+        // A thread that ended takes its count along.
+        after.wake_ups.saturating_sub(before.wake_ups) as f64 / seconds,
         after.memory_peak as f64 / (1024.0 * 1024.0)
     )
 }
