@@ -15,8 +15,11 @@
 use crate::commit::ItemCommit;
 use crate::engine::{Synced, passing_name};
 use crate::trees::{Item, Local, Trees};
-use crate::values::{Body, ItemId, Kind, ModifiedAt, Place, RemoteItem, Status, Version};
+use crate::values::{Body, ItemId, Kind, ModifiedAt, Name, Place, RemoteItem, Status, Version};
 use std::collections::BTreeSet;
+
+/// The name of the files that hold ignore rules.
+pub const RULES_NAME: &str = ".syncignore";
 
 /// What a plan depends on beside the trees.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +112,8 @@ pub enum Wait {
     RemoteOccupant(ItemId),
     /// This item has to move first, or a folder would be inside itself.
     Mover(ItemId),
+    /// These ignore rules have to come down first: they may say that the newcomer stays here.
+    Rules(ItemId),
     /// The folder has to become empty on the disk; this is in it.
     LocalChild(ItemId),
     /// The folder has to become empty on the service; this is in it.
@@ -189,6 +194,12 @@ impl<'a> Case<'a> {
 
     /// It is on the disk and was never synced.
     fn new_on_disk(&self, local: &Local) -> Decision {
+        if self.item.remote.is_none()
+            && local.place.name.as_str() != RULES_NAME
+            && let Some(rules) = self.rules_to_come(local)
+        {
+            return self.wait(Wait::Rules(rules), "new here; newer ignore rules are on their way");
+        }
         let Some(body) = &local.body else {
             return self.decide(Step::Read, "new here");
         };
@@ -200,6 +211,18 @@ impl<'a> Case<'a> {
             Some(remote) if remote.body.same_bytes(body) => self.pull_meta(local, None, remote),
             Some(_) => self.conflict(local, "both sides have it, with different content"),
         }
+    }
+
+    /// Ignore rules for this place that the service has and the disk has not yet.
+    fn rules_to_come(&self, local: &Local) -> Option<ItemId> {
+        let name = Name::new(RULES_NAME).ok()?;
+        let above = self.trees.local_ancestors(local.place.parent).into_iter().map(Some).chain([None]);
+        let rules = above.filter_map(|parent| self.trees.remote_at(&Place { parent, name: name.clone() }));
+        rules.into_iter().find(|&rules| {
+            let item = self.trees.get(rules);
+            let version = item.remote.as_ref().map(|remote| remote.version);
+            item.synced.as_ref().map(|synced| synced.version) != version && item.synced.is_none() == item.local.is_none()
+        })
     }
 
     fn on_both(&self, local: &Local, synced: &Synced) -> Decision {

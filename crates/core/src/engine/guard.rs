@@ -28,10 +28,23 @@ impl Guard {
         if vanished > 0 {
             self.recent.push_back((now.ms, vanished));
         }
+        vanished > 0 && self.still_holds(left)
+    }
+
+    /// Whether what vanished lately is more than half of the tree, or all of it.
+    pub fn still_holds(&self, left: usize) -> bool {
         let gone: usize = self.recent.iter().map(|&(_, count)| count).sum();
-        let most = gone >= ITEMS_MIN && gone > left;
-        let all = left == 0 && gone >= EMPTIED_MIN;
-        vanished > 0 && (most || all)
+        (gone >= ITEMS_MIN && gone > left) || (left == 0 && gone >= EMPTIED_MIN)
+    }
+
+    /// One of those that vanished turned up again: it had only moved.
+    pub fn returned(&mut self) {
+        if let Some((_, count)) = self.recent.back_mut() {
+            *count -= 1;
+            if *count == 0 {
+                self.recent.pop_back();
+            }
+        }
     }
 
     /// Starts counting afresh, after the user decided.
@@ -55,6 +68,16 @@ mod tests {
                 "{vanished} of {}",
                 vanished + left
             );
+        }
+    }
+
+    #[test]
+    fn what_only_moved_is_not_gone() {
+        let mut guard = Guard::default();
+        assert!(guard.holds(30, 10, Now { ms: 0, unix_ns: 0 }));
+        for back in 1..=11 {
+            guard.returned();
+            assert_eq!(guard.still_holds(10 + back), 30 - back > 10 + back && 30 - back >= ITEMS_MIN);
         }
     }
 

@@ -4,6 +4,7 @@ use super::input::{Applied, ApplyError, CallError, UploadError, Uploaded};
 use super::work::{Committing, Op, Purpose, Trouble, agreed};
 use super::{Engine, OpId, Synced};
 use crate::commit::{CommitAnswer, Refusal, Verdict};
+use crate::reconcile::RULES_NAME;
 use crate::trees::Local;
 use crate::values::{Body, CommitId, ItemId, Kind, RemoteItem, Status};
 use std::collections::BTreeSet;
@@ -87,6 +88,9 @@ impl Engine {
         match (purpose, applied) {
             (Some(Purpose::Write { remote, body }), Applied::Present(stat)) => {
                 self.clear_place(place.parent, &place.name, id);
+                if place.name.as_str() == RULES_NAME {
+                    self.touched_all();
+                }
                 let verb = if self.trees.get(id).synced.is_some() { "updated" } else { "downloaded" };
                 self.put_local(id, Some(Local { place, stat: stat.clone(), body: Some(body) }));
                 self.put_synced(id, Some(agreed(&remote, Some(stat))));

@@ -263,6 +263,9 @@ impl Engine {
             if self.work.defer_look(id) {
                 return;
             }
+            if entry.ignored && self.is_newcomer(id) {
+                return self.miss(id);
+            }
             let stat = self.trees.local(id).map(|local| (local.stat.kind, local.stat.file));
             if stat == Some((entry.stat.kind, entry.stat.file)) {
                 self.unmiss(id);
@@ -286,6 +289,12 @@ impl Engine {
             Some(_) | None => {}
         }
         self.scans.strangers.insert((folder, entry.name.clone()), entry);
+    }
+
+    /// Whether nobody but this disk knows the item yet.
+    fn is_newcomer(&self, id: ItemId) -> bool {
+        let item = self.trees.get(id);
+        item.synced.is_none() && item.remote.is_none() && !self.work.is_committing(id)
     }
 
     /// The item that this file was when it was last seen, on the disk or recently on it.
@@ -348,8 +357,7 @@ impl Engine {
         let body = known_body(&entry.stat, item);
         let place = Place { parent: *folder, name: entry.name.clone() };
         self.put_local(owner, Some(Local { place, stat: entry.stat.clone(), body }));
-        self.fresh.remove(&owner);
-        self.held.remove(&owner);
+        self.came_back(owner);
         self.scans.missing.insert(owner);
         self.unmiss(owner);
         None
@@ -391,8 +399,7 @@ impl Engine {
         let place = Place { parent: folder, name: entry.name };
         let id = self.returning(&place, entry.stat.kind).unwrap_or_else(|| self.mint.item_id());
         self.clear_place(folder, &place.name, id);
-        self.fresh.remove(&id);
-        self.held.remove(&id);
+        self.came_back(id);
         self.scans.missing.remove(&id);
         let body = known_body(&entry.stat, self.trees.get(id));
         let is_folder = entry.stat.kind == Kind::Folder;
@@ -417,6 +424,17 @@ impl Engine {
         let body = known_body(&stat, item);
         let place = local.place.clone();
         self.put_local(id, Some(Local { place, stat, body }));
+    }
+
+    /// What had vanished is on the disk again: it is not deleted, and does not count for the guard.
+    fn came_back(&mut self, id: ItemId) {
+        let waited = self.fresh.remove(&id).is_some();
+        if self.held.remove(&id) || waited {
+            self.guard.returned();
+            if !self.guard.still_holds(self.trees.local_count()) {
+                std::mem::take(&mut self.held).into_iter().for_each(|id| self.dirty(id));
+            }
+        }
     }
 
     /// These are on the disk no more.

@@ -23,6 +23,7 @@ const fn target(wait: Wait) -> Option<ItemId> {
         | Wait::LocalOccupant(id)
         | Wait::RemoteOccupant(id)
         | Wait::Mover(id)
+        | Wait::Rules(id)
         | Wait::LocalChild(id)
         | Wait::RemoteChild(id) => Some(id),
         Wait::Grace | Wait::Held => None,
@@ -91,7 +92,12 @@ impl Waits {
             match wait {
                 Wait::LocalOccupant(_) => breakable = Some((at, wait)),
                 Wait::RemoteOccupant(_) => breakable = breakable.or(Some((at, wait))),
-                Wait::LocalFolder(_) | Wait::RemoteFolder(_) | Wait::Mover(_) | Wait::LocalChild(_) | Wait::RemoteChild(_) => {}
+                Wait::LocalFolder(_)
+                | Wait::RemoteFolder(_)
+                | Wait::Mover(_)
+                | Wait::Rules(_)
+                | Wait::LocalChild(_)
+                | Wait::RemoteChild(_) => {}
                 Wait::Grace | Wait::Held => return None,
             }
             at = target(wait)?;

@@ -123,6 +123,10 @@ impl Work {
         matches!(self.busy.get(&id), Some(Busy::Apply(_)))
     }
 
+    pub(super) fn is_committing(&self, id: ItemId) -> bool {
+        self.busy.get(&id) == Some(&Busy::Commit)
+    }
+
     fn is_moving(&self, id: ItemId) -> bool {
         let Some(Busy::Apply(op)) = self.busy.get(&id) else { return self.parked_moves.contains(&id) };
         matches!(self.ops.get(op).and_then(|op| op.purpose.as_ref()), Some(Purpose::Move))

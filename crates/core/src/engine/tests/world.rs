@@ -284,9 +284,11 @@ impl World {
     /// Until nobody has anything to do.
     pub fn rest(&mut self) {
         for _ in 0..STEPS_MAX {
-            if !self.step() && self.devices.iter().all(|device| device.engine.is_settled()) {
+            let rests = |device: &Device| device.engine.is_settled() && device.pending.is_empty() && device.notices.is_empty();
+            if self.devices.iter().all(rests) {
                 return;
             }
+            self.step();
         }
         panic!("no rest after {STEPS_MAX} steps\n{}", self.report());
     }
