@@ -4,6 +4,8 @@ use super::super::{Health, StoreError, Stored, Usage};
 use super::temporaries::Temporaries;
 use crate::pack::{self, PACKED_BYTES_MAX};
 use bytes::Bytes;
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::io::Errno;
 use stacksync_core::values::{ChunkName, WorkspaceId};
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -58,7 +60,24 @@ impl Inner {
     /// Looks at the disk first: a chunk gets its name only while it is counted as settling, so this order misses none.
     pub(super) fn is_durable(&self, container: WorkspaceId, name: &ChunkName) -> bool {
         let there = fs::symlink_metadata(self.path(container, name)).is_ok_and(|found| found.is_file());
-        there && !lock(&self.settling).contains_key(&(container, *name))
+        there && self.has_settled(container, name)
+    }
+
+    /// The same without ever waiting for the disk; `None` if only the disk knows, or the kernel cannot be asked that way.
+    pub(super) fn is_durable_at_hand(&self, container: WorkspaceId, name: &ChunkName) -> Option<bool> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat2(CWD, self.path(container, name), flags, Mode::empty(), ResolveFlags::CACHED) {
+            Ok(found) => {
+                let is_file = FileType::from_raw_mode(fstat(found).ok()?.st_mode).is_file();
+                Some(is_file && self.has_settled(container, name))
+            }
+            Err(Errno::NOENT) => Some(false),
+            Err(_) => None,
+        }
+    }
+
+    fn has_settled(&self, container: WorkspaceId, name: &ChunkName) -> bool {
+        !lock(&self.settling).contains_key(&(container, *name))
     }
 
     pub(super) fn get(&self, container: WorkspaceId, name: &ChunkName) -> Result<Option<Bytes>, StoreError> {

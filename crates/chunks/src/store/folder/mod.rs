@@ -4,7 +4,7 @@
 //! `damaged` (chunks that failed a check, kept for whoever wants to look). Several processes may have the folder open; each has its
 //! own temporaries.
 //!
-//! All blocking work runs on the runtime's blocking threads, within the limits named here.
+//! All work that may wait for the disk runs on the runtime's blocking threads, within the limits named here.
 
 mod durable;
 mod inner;
@@ -20,6 +20,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Jobs that read, list or remove at once.
 const READ_JOBS_MAX: usize = 16;
+/// Chunks that are looked for right where it was asked, if no look has to wait for the disk.
+const PRESENT_AT_ONCE_MAX: usize = 32;
 /// Chunks that are made durable together; a longer batch is several groups, one after the other.
 const GROUP_FILES_MAX: usize = 256;
 /// Files that all writing jobs may have open at once: well below the usual limit of 1,024 for a process.
@@ -104,7 +106,13 @@ fn prove(mut chunks: Vec<(ChunkName, Bytes)>) -> Result<Vec<(ChunkName, Bytes)>,
 
 impl ChunkStore for FolderStore {
     fn present(&self, container: WorkspaceId, names: Vec<ChunkName>) -> Answer<'_, Vec<bool>> {
-        self.read(move |inner| Ok(names.iter().map(|name| inner.is_durable(container, name)).collect()))
+        // Every commit asks: what the kernel has in memory needs no thread that may wait for the disk.
+        let few = (names.len() <= PRESENT_AT_ONCE_MAX).then_some(&names);
+        let known = few.and_then(|names| names.iter().map(|name| self.inner.is_durable_at_hand(container, name)).collect());
+        match known {
+            Some(known) => Box::pin(std::future::ready(Ok(known))),
+            None => self.read(move |inner| Ok(names.iter().map(|name| inner.is_durable(container, name)).collect())),
+        }
     }
 
     fn put_batch(&self, container: WorkspaceId, chunks: Vec<(ChunkName, Bytes)>) -> Answer<'_, ()> {

@@ -76,6 +76,27 @@ async fn a_chunk_that_has_its_name_but_not_its_durability_is_not_present() {
 }
 
 #[tokio::test]
+async fn a_look_that_need_not_wait_says_what_one_that_may_wait_says() {
+    let root = tempfile::tempdir().unwrap();
+    let store = FolderStore::open(root.path()).unwrap();
+    let kept = chunk("kept");
+    store.put_batch(HOME, vec![kept.clone()]).await.unwrap();
+    let put_there = |text: &str, make: fn(&Path)| {
+        let path = store.inner.path(HOME, &chunk(text).0);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        make(&path);
+        chunk(text).0
+    };
+    let folder = put_there("folder", |path| fs::create_dir(path).unwrap());
+    let link = put_there("link", |path| std::os::unix::fs::symlink("/", path).unwrap());
+    for (name, there) in [(kept.0, true), (folder, false), (link, false), (chunk("missing").0, false)] {
+        assert_eq!(store.inner.is_durable(HOME, &name), there);
+        // What was looked up before may have left the memory.
+        assert!(store.inner.is_durable_at_hand(HOME, &name).is_none_or(|found| found == there));
+    }
+}
+
+#[tokio::test]
 async fn a_failed_write_leaves_no_temporary_and_works_again_later() {
     let root = tempfile::tempdir().unwrap();
     let store = FolderStore::open(root.path()).unwrap();
