@@ -194,6 +194,9 @@ impl<'a> Case<'a> {
 
     /// It is on the disk and was never synced.
     fn new_on_disk(&self, local: &Local) -> Decision {
+        if local.ignored {
+            return self.decide(Step::Nothing, "ignored");
+        }
         if self.item.remote.is_none()
             && local.place.name.as_str() != RULES_NAME
             && let Some(rules) = self.rules_to_come(local)
@@ -451,6 +454,7 @@ impl<'a> Case<'a> {
         let comparable = self.item.local.is_none()
             && local.stat.kind == remote.body.kind()
             && local.place.name == place.name
+            && !local.ignored
             && self.item.synced.is_none();
         if !comparable {
             return None;

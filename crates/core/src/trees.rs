@@ -19,6 +19,8 @@ pub struct Local {
     pub stat: Stat,
     /// What it holds; `None` for a file whose bytes must be read to know.
     pub body: Option<Body>,
+    /// An ignore rule matches: it is only known because it stands where the service has something, and is never told to the service.
+    pub ignored: bool,
 }
 
 /// One item in the three trees.
@@ -145,15 +147,13 @@ impl Trees {
 
     /// All items that the disk holds below this folder.
     pub fn local_descendants(&self, folder: ItemId) -> Vec<ItemId> {
-        let mut found = Vec::new();
+        let mut found = BTreeSet::new();
         let mut next = vec![folder];
         while let Some(folder) = next.pop() {
-            for (_, id) in self.local_children(Some(folder)) {
-                found.push(id);
-                next.push(id);
-            }
+            // What was remembered in two steps may go in a circle.
+            next.extend(self.local_children(Some(folder)).map(|(_, id)| id).filter(|&id| found.insert(id)));
         }
-        found
+        found.into_iter().collect()
     }
 
     /// The folders above an item on the disk, nearest first.

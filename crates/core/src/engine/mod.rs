@@ -120,6 +120,7 @@ impl Engine {
             place: synced.place.clone(),
             stat: synced.stat.clone().unwrap_or_else(|| unseen(&synced.body)),
             body: synced.stat.as_ref().map(|_| synced.body.clone()),
+            ignored: false,
         });
         self.trees.set_remote(id, row.remote);
         self.trees.set_synced(id, row.synced);

@@ -47,7 +47,10 @@ impl Engine {
             return self.dirty(id);
         }
         self.work.clear_trouble(id);
-        self.put_local(id, Some(Local { place: local.place, stat: uploaded.stat, body: Some(Body::File(uploaded.body)) }));
+        self.put_local(
+            id,
+            Some(Local { place: local.place, stat: uploaded.stat, body: Some(Body::File(uploaded.body)), ignored: local.ignored }),
+        );
     }
 
     pub(super) fn applied(&mut self, op: OpId, result: Result<Applied, ApplyError>) {
@@ -92,7 +95,7 @@ impl Engine {
                     self.touched_all();
                 }
                 let verb = if self.trees.get(id).synced.is_some() { "updated" } else { "downloaded" };
-                self.put_local(id, Some(Local { place, stat: stat.clone(), body: Some(body) }));
+                self.put_local(id, Some(Local { place, stat: stat.clone(), body: Some(body), ignored: false }));
                 self.put_synced(id, Some(agreed(&remote, Some(stat))));
                 self.log(id, verb, format!("version {}", remote.version));
             }
@@ -104,8 +107,9 @@ impl Engine {
             (Some(Purpose::Move), Applied::Present(stat)) => {
                 self.clear_place(place.parent, &place.name, id);
                 self.log(id, "moved", format!("to {}", place.name));
-                let body = self.trees.local(id).and_then(|local| local.body.clone());
-                self.put_local(id, Some(Local { place, stat, body }));
+                let local = self.trees.local(id);
+                let (body, ignored) = (local.and_then(|local| local.body.clone()), local.is_some_and(|local| local.ignored));
+                self.put_local(id, Some(Local { place, stat, body, ignored }));
             }
             (Some(Purpose::ConflictCopy), Applied::Present(stat)) => {
                 let body = self.trees.local(id).and_then(|local| local.body.clone());
@@ -113,7 +117,7 @@ impl Engine {
                 self.clear_place(place.parent, &place.name, id);
                 self.put_local(id, None);
                 self.put_synced(id, None);
-                self.put_local(copy, Some(Local { place, stat, body }));
+                self.put_local(copy, Some(Local { place, stat, body, ignored: false }));
             }
             (Some(Purpose::Remove), Applied::Absent) => {
                 self.log(id, "deleted", "");
@@ -130,7 +134,7 @@ impl Engine {
             Some(Body::File(file)) => Some(Body::File(crate::values::FileBody { executable: stat.executable, ..file })),
             body => body,
         };
-        self.put_local(id, Some(Local { place: local.place, stat, body }));
+        self.put_local(id, Some(Local { place: local.place, stat, body, ignored: local.ignored }));
     }
 
     pub(super) fn committed(&mut self, id: CommitId, result: Result<CommitAnswer, CallError>) {

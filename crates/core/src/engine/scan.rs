@@ -84,7 +84,8 @@ impl Engine {
     pub(super) fn touched_all(&mut self) {
         self.scans.next_look_ms = Some(self.now.ms + RESCAN_EVERY_MS);
         self.scans.want(None, Extent::All);
-        let folders: Vec<ItemId> = self.trees.ids().filter(|&id| self.is_local_folder(id)).collect();
+        let there = |id: &ItemId| self.is_local_folder(*id) && !self.scans.missing.contains(id);
+        let folders: Vec<ItemId> = self.trees.ids().filter(there).collect();
         for folder in folders {
             self.scans.want(Some(folder), Extent::All);
         }
@@ -131,11 +132,19 @@ impl Engine {
         }
     }
 
-    /// Remembered items in folders that are not remembered: only a scan can find them.
+    /// Remembered items that no way leads to from the top, because their folder is not remembered, or in another step than they were: only
+    /// a scan can find them.
     pub(super) fn miss_orphans(&mut self) {
-        let orphan = |id: &ItemId| self.trees.local(*id).is_some_and(|local| !self.trees.folder_is_local(local.place.parent));
-        let orphans: Vec<ItemId> = self.trees.ids().filter(orphan).collect();
-        orphans.into_iter().for_each(|id| self.miss(id));
+        let mut found = BTreeSet::new();
+        let mut next = vec![None];
+        while let Some(folder) = next.pop() {
+            for (_, id) in self.trees.local_children(folder) {
+                found.insert(id);
+                next.push(Some(id));
+            }
+        }
+        let orphan = |id: &ItemId| self.trees.local(*id).is_some() && !found.contains(id);
+        self.scans.missing.extend(self.trees.ids().filter(orphan));
     }
 
     pub(super) fn start_scans(&mut self) {
@@ -164,6 +173,7 @@ impl Engine {
         self.scans.running.remove(&folder);
         match result {
             Ok(listing) => self.listed(folder, names, listing),
+            Err(ScanError::Gone) if folder.is_some_and(|id| self.scans.missing.contains(&id)) => {}
             Err(ScanError::Gone) => match folder.and_then(|id| self.trees.local(id)) {
                 Some(local) => {
                     let place = local.place.clone();
@@ -276,7 +286,7 @@ impl Engine {
                 return;
             }
             self.miss(id);
-        } else if entry.ignored {
+        } else if entry.ignored && !self.is_wanted_by_service(folder, &entry.name) {
             return;
         }
         match self.owner_of(entry.stat.file, entry.stat.kind) {
@@ -289,6 +299,12 @@ impl Engine {
             Some(_) | None => {}
         }
         self.scans.strangers.insert((folder, entry.name.clone()), entry);
+    }
+
+    /// Whether the service has an item for this place that the disk has not.
+    fn is_wanted_by_service(&self, folder: Option<ItemId>, name: &Name) -> bool {
+        let wanted = self.trees.remote_at(&Place { parent: folder, name: name.clone() });
+        wanted.is_some_and(|id| self.trees.local(id).is_none())
     }
 
     /// Whether nobody but this disk knows the item yet.
@@ -356,7 +372,7 @@ impl Engine {
         let item = self.trees.get(owner);
         let body = known_body(&entry.stat, item);
         let place = Place { parent: *folder, name: entry.name.clone() };
-        self.put_local(owner, Some(Local { place, stat: entry.stat.clone(), body }));
+        self.put_local(owner, Some(Local { place, stat: entry.stat.clone(), body, ignored: false }));
         self.came_back(owner);
         self.scans.missing.insert(owner);
         self.unmiss(owner);
@@ -378,7 +394,7 @@ impl Engine {
     fn take_as_new(&mut self, stranger: Stranger) -> Option<Stranger> {
         if self.trees.folder_is_local(stranger.folder) {
             let known = self.trees.local_at(stranger.folder, &stranger.entry.name);
-            if known.is_none_or(|id| self.scans.missing.contains(&id)) && !stranger.entry.ignored {
+            if known.is_none_or(|id| self.scans.missing.contains(&id)) {
                 self.new_item(stranger.folder, stranger.entry);
             }
         }
@@ -403,7 +419,7 @@ impl Engine {
         self.scans.missing.remove(&id);
         let body = known_body(&entry.stat, self.trees.get(id));
         let is_folder = entry.stat.kind == Kind::Folder;
-        self.put_local(id, Some(Local { place, stat: entry.stat, body }));
+        self.put_local(id, Some(Local { place, stat: entry.stat, body, ignored: entry.ignored }));
         if is_folder {
             self.scans.want(Some(id), Extent::All);
         }
@@ -422,8 +438,8 @@ impl Engine {
         let item = self.trees.get(id);
         let Some(local) = item.local.as_ref().filter(|local| local.stat != stat) else { return };
         let body = known_body(&stat, item);
-        let place = local.place.clone();
-        self.put_local(id, Some(Local { place, stat, body }));
+        let (place, ignored) = (local.place.clone(), local.ignored);
+        self.put_local(id, Some(Local { place, stat, body, ignored }));
     }
 
     /// What had vanished is on the disk again: it is not deleted, and does not count for the guard.
