@@ -253,14 +253,14 @@ impl Engine {
         self.scans.missing.extend(self.trees.local_descendants(id));
     }
 
+    /// A missing item turned up. What is in it is looked at again: what was seen there may have been seen on another way.
     fn unmiss(&mut self, id: ItemId) {
-        if self.scans.missing.remove(&id) {
-            for below in self.trees.local_descendants(id) {
-                self.scans.missing.remove(&below);
-            }
-            if self.is_local_folder(id) {
-                self.scans.want(Some(id), Extent::All);
-            }
+        if !self.scans.missing.remove(&id) {
+            return;
+        }
+        for below in std::iter::once(id).chain(self.trees.local_descendants(id)) {
+            self.scans.missing.remove(&below);
+            self.look_into(below);
         }
     }
 
