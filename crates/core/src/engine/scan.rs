@@ -338,9 +338,10 @@ impl Engine {
                     self.scans.strangers.insert((folder, entry.name.clone()), entry);
                 }
             }
-        }
-        if !self.scans.queue.is_empty() {
-            return self.start_scans();
+            if !self.scans.queue.is_empty() {
+                // What turned up is looked into before anything else is taken for new or gone: that may have been in it.
+                return self.start_scans();
+            }
         }
         let mut missing = std::mem::take(&mut self.scans.missing);
         let lost: Vec<ItemId> = missing.iter().copied().filter(|&id| self.trees.local(id).is_none()).collect();

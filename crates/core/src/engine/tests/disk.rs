@@ -118,6 +118,11 @@ impl Disk {
         found
     }
 
+    /// The inodes that a path leads to.
+    pub fn nodes_in_use(&self) -> std::collections::BTreeSet<u64> {
+        self.paths().iter().filter_map(|path| self.find(path)).collect()
+    }
+
     pub fn picture(&self) -> BTreeMap<String, Seen> {
         let seen = |path: &ItemPath| {
             let node = &self.nodes[&self.find(path).unwrap()];

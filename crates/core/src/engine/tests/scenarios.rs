@@ -4,6 +4,7 @@ use super::disk::Data;
 use super::world::{Faults, World, difference};
 use crate::engine::Input;
 use crate::values::ItemPath;
+use std::collections::BTreeSet;
 
 fn path(text: &str) -> ItemPath {
     ItemPath::parse(text).unwrap()
@@ -56,6 +57,30 @@ fn many_at_once_with_faults_converge_and_lose_nothing() {
         }
         world.settle();
         world.check_converged();
+    }
+}
+
+#[test]
+fn what_moved_while_nobody_looked_is_not_taken_for_deleted() {
+    for seed in seeds(150) {
+        let mut world = World::new(seed, 1, Faults { rate: 0 });
+        for _ in 0..60 {
+            world.act(0);
+        }
+        world.settle();
+        let ids = |world: &World| -> BTreeSet<u64> { world.devices[0].disk.nodes_in_use() };
+        let before = ids(&world);
+        let items = world.service.items.len();
+        world.unseen = true;
+        for _ in 0..40 {
+            world.act(0);
+        }
+        let after = ids(&world);
+        world.crash(0);
+        world.settle();
+        world.check_converged();
+        let (made, new) = (after.difference(&before).count(), world.service.items.len() - items);
+        assert!(new <= made, "{new} new items for {made} new files\n{}", world.report());
     }
 }
 
