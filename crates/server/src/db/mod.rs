@@ -1,7 +1,7 @@
 //! The metadata store: who has which version of which item, in one SQLite file.
 //!
-//! One thread writes; whatever waits for it shares one transaction and one fsync (`writer`, `batch`). Reads go through a few
-//! connections of their own (`readers`). Whether a version may be saved is core's rule `decide`, not a matter of this module; SQL
+//! One thread writes; whatever waits for it shares one transaction and one fsync (`writer`, `batch`), and another one copies the
+//! write-ahead log back beside it (`checkpoint`). Reads go through a few connections of their own (`readers`). Whether a version may be saved is core's rule `decide`, not a matter of this module; SQL
 //! stands nowhere outside it. Other processes may have the file open: nothing that they can change is remembered from one
 //! transaction to the next.
 
@@ -10,6 +10,7 @@ mod answer_codec;
 mod answers;
 mod batch;
 mod changes;
+mod checkpoint;
 mod error;
 mod open;
 mod outbox;
@@ -32,6 +33,7 @@ pub use types::{
     NoticeContent, PlaceRule, Role, TreeItem, UnixMs, User, UserKey, WorkspaceView,
 };
 
+use checkpoint::Checkpoints;
 use readers::Readers;
 use rusqlite::Connection;
 use stacksync_core::commit::COMMIT_ITEMS_MAX;
@@ -87,15 +89,17 @@ impl Db {
     /// # Errors
     /// See [`OpenError`]. A file of a newer format is left as it is.
     pub fn open(file: &Path) -> Result<Self, OpenError> {
-        let connection = open::open_writer(file)?;
+        let mut connection = open::open_writer(file)?;
         let (epoch, earlier_notices) = open::read_meta(&connection, file)?;
         let readers = Readers::open(file)?;
+        let checkpoints = Checkpoints::start(file, &mut connection)?;
         let counters = Arc::new(Counters::default());
         let (jobs, queue) = mpsc::channel(QUEUE_JOBS_MAX);
         let (notices, waiting) = mpsc::channel(NOTICES_WAITING_MAX);
         let told = Arc::new(AtomicU64::new(0));
         let writer = Writer {
             connection,
+            checkpoints,
             notices,
             counters: Arc::clone(&counters),
             trim: answers::Trim::default(),

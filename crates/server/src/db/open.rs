@@ -24,8 +24,6 @@ const LOCK_WAIT: Duration = Duration::from_secs(20);
 const WRITER_CACHE_KIB: i64 = 64 * 1024;
 /// Page cache of each reading connection.
 const READER_CACHE_KIB: i64 = 8 * 1024;
-/// Pages in the write-ahead log that make the writer copy it back.
-const CHECKPOINT_PAGES: i64 = 4_000;
 /// Prepared statements that a connection keeps.
 const STATEMENTS_KEPT: usize = 128;
 
@@ -38,7 +36,6 @@ pub(super) fn open_writer(file: &Path) -> Result<Connection, OpenError> {
         // Before anything is written: what is not ours is left as it is.
         migrations_seen(&connection.transaction()?)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         migrate(&mut connection)?;
         Ok(connection)
     };

@@ -5,6 +5,7 @@
 
 use super::answers::{RequestKey, Trim};
 use super::batch::Batch;
+use super::checkpoint::Checkpoints;
 use super::stats::Counters;
 use super::{Commit, CommitOutcome, DbError, Notice, outbox};
 use rusqlite::Connection;
@@ -63,6 +64,7 @@ impl Job {
 /// What the thread owns.
 pub(super) struct Writer {
     pub connection: Connection,
+    pub checkpoints: Checkpoints,
     pub notices: mpsc::Sender<Notice>,
     pub counters: Arc<Counters>,
     pub trim: Trim,
@@ -88,6 +90,7 @@ impl Writer {
                 waiting.push_back(job);
             }
             self.write(take_batch(&mut waiting));
+            self.checkpoints.between(&self.connection);
         }
         self.forget_told();
     }
