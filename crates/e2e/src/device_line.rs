@@ -4,14 +4,19 @@
 use crate::http;
 use crate::server::Invitation;
 use futures_util::{SinkExt, StreamExt};
-use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stacksync_protocol::join::{JOIN_PATH, JoinAnswer, JoinRequest, OBJECTMQ_PATH};
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+
+/// Of the buffer that a line reads into.
+const READ_BUFFER_BYTES: usize = 8 << 10;
 
 /// An open line.
 #[derive(Debug)]
@@ -37,6 +42,17 @@ struct Body<'a, P> {
     params: [P; 1],
     id: &'a str,
     r#async: bool,
+}
+
+#[derive(Deserialize)]
+struct Answer<'a, R> {
+    id: &'a str,
+    body: AnswerBody<R>,
+}
+
+#[derive(Deserialize)]
+struct AnswerBody<R> {
+    result: R,
 }
 
 /// Uses up a join code; the device's token.
@@ -77,7 +93,9 @@ impl DeviceLine {
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().map_err(|_| 0_u16)?);
         }
-        match tokio_tungstenite::client_async(request, stream).await {
+        // The library clears the whole buffer before every read.
+        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
+        match tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await {
             Ok((socket, _)) => Ok(Self { socket, calls: 0 }),
             Err(Error::Http(answer)) => Err(answer.status().as_u16()),
             Err(_) => Err(0),
@@ -100,12 +118,7 @@ impl DeviceLine {
     /// # Panics
     /// If the line ends.
     pub async fn try_call(&mut self, object: &str, method: &str, param: &impl Serialize) -> Result<Value, Value> {
-        self.calls += 1;
-        let id = format!("call-{}", self.calls);
-        let body = Body { method, params: [param], id: &id, r#async: false };
-        let frame = Publish { op: "publish", to: object, id: &id, app: object, r#type: "gson", reply: true, body };
-        let frame = serde_json::to_string(&frame).expect("a frame can be encoded");
-        assert!(self.send(Message::text(frame)).await, "the line is open");
+        let id = self.ask(object, method, param).await;
         loop {
             let mut answer = self.next().await.expect("the line is open");
             if answer["id"] == id.as_str() {
@@ -113,6 +126,30 @@ impl DeviceLine {
                 return if result.is_null() { Err(answer) } else { Ok(result) };
             }
         }
+    }
+
+    /// Calls a method and reads no more of its result than `R` has: for load, where what the caller does with an answer must cost little.
+    /// The line must follow nothing.
+    ///
+    /// # Panics
+    /// If the answer is not an `R`.
+    pub async fn call_briefly<R: DeserializeOwned>(&mut self, object: &str, method: &str, param: &impl Serialize) -> R {
+        let id = self.ask(object, method, param).await;
+        let text = self.next_text().await.expect("the line is open");
+        let answer: Answer<'_, R> = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{method}: {error}: {text}"));
+        assert_eq!(answer.id, id, "{text}");
+        answer.body.result
+    }
+
+    /// Sends a call; its id.
+    async fn ask(&mut self, object: &str, method: &str, param: &impl Serialize) -> String {
+        self.calls += 1;
+        let id = format!("call-{}", self.calls);
+        let body = Body { method, params: [param], id: &id, r#async: false };
+        let frame = Publish { op: "publish", to: object, id: &id, app: object, r#type: "gson", reply: true, body };
+        let frame = serde_json::to_string(&frame).expect("a frame can be encoded");
+        assert!(self.send(Message::text(frame)).await, "the line is open");
+        id
     }
 
     /// Sends any frame; whether the line took it.
@@ -125,9 +162,14 @@ impl DeviceLine {
     /// # Panics
     /// If the server sends something that is not JSON.
     pub async fn next(&mut self) -> Option<Value> {
+        let text = self.next_text().await?;
+        Some(serde_json::from_str(&text).expect("a frame of the server is JSON"))
+    }
+
+    async fn next_text(&mut self) -> Option<Utf8Bytes> {
         loop {
             match self.socket.next().await?.ok()? {
-                Message::Text(text) => return Some(serde_json::from_str(&text).expect("a frame of the server is JSON")),
+                Message::Text(text) => return Some(text),
                 Message::Ping(_) | Message::Pong(_) | Message::Binary(_) | Message::Frame(_) => {}
                 Message::Close(_) => return None,
             }
