@@ -253,7 +253,9 @@ impl<'a> Case<'a> {
                     Status::Changed,
                     "deleted on the service, but something in it lives on",
                 )
-            } else if let Some((_, child)) = self.trees.local_children(Some(self.id)).next() {
+            } else if let Some((_, child)) =
+                self.trees.local_children(Some(self.id)).find(|(_, child)| !self.goes_with_its_folder(*child))
+            {
                 self.wait(Wait::LocalChild(child), "deleted on the service, what is in it goes first")
             } else {
                 self.decide(Step::Disk(DiskStep::RemoveFolder), "deleted on the service")
@@ -268,7 +270,20 @@ impl<'a> Case<'a> {
                 "deleted on the service, changed here: the change wins",
             );
         }
+        if let Some(folder) = local.place.parent.filter(|_| self.goes_with_its_folder(self.id)) {
+            return self.wait(Wait::Mover(folder), "deleted on the service; ignore rules go together with their folder");
+        }
         self.decide(Step::Disk(DiskStep::Trash), "deleted on the service")
+    }
+
+    /// Ignore rules in a folder that is deleted too: without them what they ignore would pass for new.
+    fn goes_with_its_folder(&self, id: ItemId) -> bool {
+        let Item { remote: Some(remote), synced: Some(synced), local: Some(local) } = self.trees.get(id) else { return false };
+        let unchanged = local.place == synced.place && local.body.as_ref().is_some_and(|body| body.same_bytes(&synced.body));
+        let folder_goes = local.place.parent.is_some_and(|folder| {
+            self.trees.get(folder).remote.as_ref().is_some_and(|remote| remote.deleted) && !self.context.wanted.contains(&folder)
+        });
+        local.place.name.as_str() == RULES_NAME && remote.deleted && unchanged && folder_goes
     }
 
     /// The service has a newer version than the one agreed on.

@@ -6,7 +6,8 @@ use super::look::{Look, as_expected, look};
 use super::trash::Why;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
-use stacksync_core::engine::{Applied, ApplyError, Stat};
+use stacksync_core::engine::{Applied, ApplyError, Entry, Stat};
+use stacksync_core::reconcile::RULES_NAME;
 use stacksync_core::values::{ItemPath, Kind, Name};
 use std::os::fd::OwnedFd;
 
@@ -67,14 +68,15 @@ impl Batch<'_> {
         list_names(&handle).map_err(|errno| refused("list", path, errno))
     }
 
-    /// `Ok` if everything in the folder is ignored; then so is what is below its folders.
+    /// `Ok` if everything in the folder is ignored; then so is what is below its folders. The rules that say so go last, with the folder.
     fn only_ignored(&self, path: &ItemPath) -> Result<(), ApplyError> {
         let listing = self.disk.scan(path, None).result.map_err(|_| ApplyError::Changed)?;
         if let Some(odd) = listing.skipped.first() {
             let text = format!("{path} stays: it holds {:?}, which cannot be synced ({})", odd.name, odd.reason);
             return Err(ApplyError::Failed(text));
         }
-        if listing.entries.iter().all(|entry| entry.ignored) { Ok(()) } else { Err(ApplyError::Changed) }
+        let goes = |entry: &Entry| entry.ignored || entry.name.as_str() == RULES_NAME;
+        if listing.entries.iter().all(goes) { Ok(()) } else { Err(ApplyError::Changed) }
     }
 }
 

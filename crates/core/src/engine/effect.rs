@@ -100,7 +100,7 @@ pub enum DiskAction {
         /// What is there.
         expect: Stat,
     },
-    /// Removes a folder that holds nothing but ignored files (which go to the trash with it).
+    /// Removes a folder that holds nothing but ignored files and the rules that say so (which go to the trash with it).
     RemoveFolder {
         /// Which.
         path: ItemPath,

@@ -121,6 +121,10 @@ impl Engine {
             }
             (Some(Purpose::Remove), Applied::Absent) => {
                 self.log(id, "deleted", "");
+                for below in self.trees.local_descendants(id) {
+                    self.put_local(below, None);
+                    self.put_synced(below, None);
+                }
                 self.put_local(id, None);
                 self.put_synced(id, None);
             }

@@ -64,3 +64,20 @@ fn temporary_files_of_editors_are_never_synced() {
     b.sync_once();
     assert_eq!(b.tree().0.into_keys().collect::<Vec<_>>(), ["doc.txt"]);
 }
+
+#[test]
+fn a_deleted_folder_goes_with_its_rules_and_what_they_ignore() {
+    let (_world, [a, b]) = World::with_devices();
+    write(&a.path("project/.syncignore"), "*.o\n");
+    write(&a.path("project/main.c"), "source");
+    a.sync_once();
+    b.sync_once();
+    write(&b.path("project/main.o"), "object");
+    b.sync_once();
+    std::fs::remove_dir_all(a.path("project")).unwrap();
+    write(&a.path("other"), "so that the folder is not empty");
+    a.sync_once();
+    b.sync_once();
+    a.sync_once();
+    assert!(!a.path("project").exists() && !b.path("project").exists(), "the folder came back");
+}
