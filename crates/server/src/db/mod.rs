@@ -1,9 +1,9 @@
 //! The metadata store: who has which version of which item, in one SQLite file.
 //!
 //! One thread writes; whatever waits for it shares one transaction and one fsync (`writer`, `batch`), and another one copies the
-//! write-ahead log back beside it (`checkpoint`). Reads go through a few connections of their own (`readers`). Whether a version may be saved is core's rule `decide`, not a matter of this module; SQL
-//! stands nowhere outside it. Other processes may have the file open: nothing that they can change is remembered from one
-//! transaction to the next.
+//! write-ahead log back beside it (`checkpoint`). Reads go through a few connections of their own (`readers`). Whether a version may
+//! be saved is core's rule `decide`, not a matter of this module; SQL stands nowhere outside it. Other processes may have the file
+//! open: nothing that they can change is remembered from one transaction to the next.
 
 mod accounts;
 mod answer_codec;
