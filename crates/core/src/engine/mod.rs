@@ -4,9 +4,12 @@
 //! when to call again. What runs in production is what runs in the simulator.
 //!
 //! Data flows one way: observations change the trees (`scan`, `service`), a changed item becomes dirty, a dirty item is reconciled
-//! and its decision carried out as an effect (`work`), the effect's outcome is an observation again. Nothing is remembered of
+//! and its decision carried out as an effect (`act`), the effect's outcome is an observation again. Nothing is remembered of
 //! what is to be done: after a restart the same trees lead to the same decisions.
 
+mod act;
+mod circle;
+mod commits;
 mod effect;
 mod guard;
 mod input;

@@ -1,7 +1,8 @@
 //! From outcomes of effects back to the trees.
 
+use super::act::agreed;
 use super::input::{Applied, ApplyError, CallError, UploadError, Uploaded};
-use super::work::{Committing, Op, Purpose, Trouble, agreed};
+use super::work::{Committing, Op, Purpose, Trouble};
 use super::{Engine, OpId, Synced};
 use crate::commit::{CommitAnswer, Refusal, Verdict};
 use crate::reconcile::RULES_NAME;

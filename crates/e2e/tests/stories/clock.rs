@@ -24,7 +24,7 @@ fn at(mut command: Command, offset: &str) -> Command {
 fn devices_whose_clocks_are_years_apart_agree() {
     let (_world, [a, b]) = World::with_devices();
     for (round, (of_a, of_b)) in [("-3y", "+3y"), ("+3y", "-3y"), ("+0", "-10y")].into_iter().enumerate() {
-        write(&a.path("shared"), &format!("a in round {round}"));
+        write(&a.path("shared"), format!("a in round {round}"));
         write(&a.path(&format!("of a {round}")), "a");
         write(&b.path(&format!("of b {round}")), "b");
         for (device, offset) in [(&a, of_a), (&b, of_b), (&a, of_a)] {

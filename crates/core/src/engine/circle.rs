@@ -1,0 +1,84 @@
+//! Items that wait for each other. Whoever waits for the occupant of a name breaks the circle: it goes to its folder under a passing
+//! name, and gets its own name when that is free.
+
+use super::Engine;
+use super::names::passing_name;
+use super::work::{Busy, Committing, Purpose};
+use crate::commit::{COMMIT_ITEMS_MAX, ItemCommit};
+use crate::reconcile::Wait;
+use crate::values::{ItemId, Kind, ModifiedAt, Place, Status, Version};
+
+impl Engine {
+    pub(super) fn park(&mut self, id: ItemId, wait: Wait) {
+        if let Some(wanted) = self.waits.park(id, wait) {
+            self.dirty(wanted);
+        }
+        match self.waits.breakable_circle(id) {
+            Some((waiter, Wait::LocalOccupant(occupant))) => self.break_on_disk(waiter, occupant),
+            Some((waiter, Wait::RemoteOccupant(_))) => self.break_on_service(waiter),
+            Some(_) | None => {}
+        }
+    }
+
+    /// A circle of items that wait for each other: the waiter goes to its folder under a passing name, which sets its own name free. Without
+    /// a file to move, the occupant steps aside: under a passing name if the service has a place for it, else under a conflict name.
+    pub(super) fn break_on_disk(&mut self, waiter: ItemId, occupant: ItemId) {
+        let item = self.trees.get(waiter);
+        let passing = item.remote_live().map(|remote| Place { parent: remote.place.parent, name: passing_name(waiter) });
+        match (&item.local, passing) {
+            (Some(local), Some(passing)) if local.place != passing => return self.start_move_to(waiter, passing, Purpose::Move),
+            (_, _) => {}
+        }
+        let pushes = matches!(self.waits.of(occupant), Some(Wait::RemoteOccupant(_) | Wait::RemoteFolder(_)));
+        match self.trees.local(occupant).cloned() {
+            Some(local) if pushes => {
+                self.start_conflict_move(occupant, &local, Purpose::Move, "the service has another item of that name");
+            }
+            Some(_) => self.start_move(occupant, passing_name(occupant), Purpose::Move),
+            None => {}
+        }
+    }
+
+    /// The same on the service: the waiter goes to its folder under a passing name, the others follow, and it gets its own name last; in one
+    /// commit if all of them are only moved or made.
+    pub(super) fn break_on_service(&mut self, waiter: ItemId) {
+        let Some(mut last) = self.commit_as_on_disk(waiter) else { return };
+        let mut aside = last.clone();
+        aside.commit.place.name = passing_name(waiter);
+        if self.trees.get(waiter).remote_live().is_some_and(|remote| remote.place == aside.commit.place) {
+            return;
+        }
+        last.commit.version = last.commit.version.next();
+        let others = self.waits.circle(waiter).into_iter().skip(1).rev();
+        let others: Option<Vec<Committing>> = others.map(|id| self.commit_as_on_disk(id)).collect();
+        let mut commits = vec![aside];
+        if let Some(others) = others {
+            commits.extend(others);
+            commits.push(last);
+        }
+        if self.work.batch.len() + commits.len() > COMMIT_ITEMS_MAX {
+            self.send_commit();
+        }
+        for commit in &commits {
+            self.unpark(commit.commit.id);
+            self.work.busy.insert(commit.commit.id, Busy::Commit);
+        }
+        self.work.batch.append(&mut commits);
+    }
+
+    /// The commit that makes the service's item what the disk has, if the item waits for nothing but another's name or folder.
+    pub(super) fn commit_as_on_disk(&self, id: ItemId) -> Option<Committing> {
+        let item = self.trees.get(id);
+        let local = item.local.as_ref().filter(|_| !self.work.is_busy(id))?;
+        let (version, status) = match (&item.remote, &item.synced) {
+            (None, _) => (Version::FIRST, Status::New),
+            (Some(remote), _) if remote.deleted => (remote.version.next(), Status::Changed),
+            (Some(remote), Some(synced)) if remote.version == synced.version => (remote.version.next(), Status::Renamed),
+            (Some(_), _) => return None,
+        };
+        let body = local.body.clone()?;
+        let modified = if local.stat.kind == Kind::File { local.stat.modified } else { ModifiedAt(0) };
+        let commit = ItemCommit { id, version, status, place: local.place.clone(), body, modified };
+        Some(Committing { commit, stat: Some(local.stat.clone()) })
+    }
+}
