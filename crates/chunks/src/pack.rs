@@ -80,20 +80,30 @@ thread_local! {
 
 /// Packs the plain bytes of one chunk, compressed if that saves at least one part in 32.
 pub fn pack(plain: &[u8]) -> Result<Bytes, PackError> {
-    if plain.is_empty() || plain.len() > CHUNK_BYTES_MAX {
-        return Err(PackError { len: plain.len() });
+    check_len(plain)?;
+    Ok(compressed(plain).unwrap_or_else(|| uncompressed(plain)))
+}
+
+/// The plain bytes of one chunk behind a header: where compression does not help, packing copies nothing. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Headed(Bytes);
+
+impl Headed {
+    /// Copies the plain bytes of one chunk.
+    pub fn copy_of(plain: &[u8]) -> Result<Self, PackError> {
+        check_len(plain)?;
+        Ok(Self(uncompressed(plain)))
     }
-    if looks_compressible(plain) {
-        let mut packed = header(COMPRESSION_ZSTD, plain.len());
-        if compress(plain, &mut packed) {
-            // It may wait in a queue for long: give the unused room back.
-            packed.shrink_to_fit();
-            return Ok(packed.into());
-        }
+
+    /// Number of the plain bytes.
+    pub const fn plain_len(&self) -> usize {
+        self.0.len() - HEADER_BYTES
     }
-    let mut packed = header(COMPRESSION_NONE, plain.len());
-    packed.extend_from_slice(plain);
-    Ok(packed.into())
+
+    /// Packs as [`pack`] does.
+    pub fn pack(self) -> Bytes {
+        compressed(&self.0[HEADER_BYTES..]).unwrap_or(self.0)
+    }
 }
 
 /// The plain bytes of a packed chunk, proven to have this name. Uncompressed payloads are not copied.
@@ -113,6 +123,29 @@ pub fn unpack(name: &ChunkName, packed: &Bytes) -> Result<Bytes, Damage> {
 /// The length of the plain bytes as the header claims it, within the limits of a chunk. Proves nothing about the payload.
 pub fn claimed_len(packed: &[u8]) -> Result<u32, Damage> {
     Header::read(packed).map(|header| header.plain_len)
+}
+
+const fn check_len(plain: &[u8]) -> Result<(), PackError> {
+    if plain.is_empty() || plain.len() > CHUNK_BYTES_MAX { Err(PackError { len: plain.len() }) } else { Ok(()) }
+}
+
+/// `None` if it would not save enough.
+fn compressed(plain: &[u8]) -> Option<Bytes> {
+    if !looks_compressible(plain) {
+        return None;
+    }
+    let mut packed = header(COMPRESSION_ZSTD, plain.len());
+    compress(plain, &mut packed).then(|| {
+        // It may wait in a queue for long: give the unused room back.
+        packed.shrink_to_fit();
+        packed.into()
+    })
+}
+
+fn uncompressed(plain: &[u8]) -> Bytes {
+    let mut packed = header(COMPRESSION_NONE, plain.len());
+    packed.extend_from_slice(plain);
+    packed.into()
 }
 
 fn header(compression: u8, plain_len: usize) -> Vec<u8> {
@@ -223,6 +256,7 @@ mod tests {
     #[test]
     fn nothing_and_too_much_are_no_chunks() {
         assert_eq!(pack(&[]), Err(PackError { len: 0 }));
+        assert!(Headed::copy_of(&[]).is_err());
         let len = CHUNK_BYTES_MAX + 1;
         assert_eq!(pack(&vec![0; len]), Err(PackError { len }));
     }
@@ -283,6 +317,7 @@ mod tests {
             plain[..zeros.min(len)].fill(0);
             let packed = pack(&plain).unwrap();
             prop_assert!(packed.len() <= plain.len() + HEADER_BYTES);
+            prop_assert!(Headed::copy_of(&plain).unwrap().pack() == packed);
             prop_assert_eq!(claimed_len(&packed), Ok(len as u32));
             prop_assert!(unpack(&ChunkName::of(&plain), &packed).unwrap() == plain);
         }

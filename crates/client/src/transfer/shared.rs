@@ -11,9 +11,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Plain bytes of chunks in memory at once, over all transfers of the process. Packed copies of those being sent come on top: at
-/// most 8 requests' worth of them are being sent, and all of it together stays below 100 MiB.
-const CHUNK_BYTES_IN_FLIGHT_MAX: usize = 48 * 1024 * 1024;
+/// Plain bytes of chunks in memory at once, over all transfers of the process: enough to keep all connections busy, and little
+/// enough to stay in the processor's cache from cutting to sending. Packed copies of those being sent come on top.
+const CHUNK_BYTES_IN_FLIGHT_MAX: usize = 24 * 1024 * 1024;
 /// The room for chunk bytes is counted in steps of this many bytes.
 const ROOM_STEP_BYTES: usize = 1024;
 /// Files longer than this are read by `LARGE_READERS_MAX`, so that they do not hold up the small ones.

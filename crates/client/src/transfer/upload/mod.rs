@@ -37,7 +37,7 @@ impl Drop for Cancel {
 impl Uploader {
     pub(super) fn new(shared: Arc<Shared>, tickets: Arc<dyn Tickets>) -> Self {
         let arrivals = Arrivals::default();
-        let (queue, gatherer) = Gatherer::new(arrivals.clone(), |waiting: &put::Waiting| waiting.plain.len());
+        let (queue, gatherer) = Gatherer::new(arrivals.clone(), |waiting: &put::Waiting| waiting.plain.plain_len());
         tokio::spawn(put_groups(shared.clone(), tickets, gatherer));
         Self { shared, queue, arrivals }
     }

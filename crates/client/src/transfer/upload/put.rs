@@ -6,7 +6,8 @@ use super::super::retry::{Failure, Tries};
 use super::super::shared::{Shared, work};
 use bytes::Bytes;
 use futures_util::future::join_all;
-use stacksync_chunks::{batch, pack};
+use stacksync_chunks::batch;
+use stacksync_chunks::pack::{self, Headed};
 use stacksync_core::values::{ChunkName, ChunkRef};
 use stacksync_protocol::chunk_service::{BATCH_CHUNK_BYTES_MAX, PutTickets, Ticket};
 use std::collections::HashMap;
@@ -16,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 /// A chunk of a file that waits to be stored.
 pub(super) struct Waiting {
     pub(super) chunk: ChunkRef,
-    pub(super) plain: Bytes,
+    pub(super) plain: Headed,
     pub(super) stored: mpsc::UnboundedSender<Result<(), Failure>>,
     /// Its part of the room for chunk bytes.
     pub(super) room: OwnedSemaphorePermit,
@@ -25,7 +26,7 @@ pub(super) struct Waiting {
 /// A chunk and all who wait for it.
 struct Piece {
     chunk: ChunkRef,
-    plain: Bytes,
+    plain: Headed,
     waiting: Vec<(mpsc::UnboundedSender<Result<(), Failure>>, OwnedSemaphorePermit)>,
 }
 
@@ -38,7 +39,7 @@ pub(super) struct Group {
 
 impl Piece {
     fn is_small(&self) -> bool {
-        self.plain.len() <= BATCH_CHUNK_BYTES_MAX
+        self.plain.plain_len() <= BATCH_CHUNK_BYTES_MAX
     }
 
     /// Tells everybody, and gives the room back.
@@ -139,7 +140,7 @@ type Left = (Vec<Piece>, Failure);
 
 async fn put_single(shared: &Shared, ticket: &Ticket, piece: Piece) -> Result<(), Left> {
     let plain = piece.plain.clone();
-    let sent = match work(&shared.packers, move || pack::pack(&plain).map_err(unpackable)).await.flatten() {
+    let sent = match work(&shared.packers, move || plain.pack()).await {
         Ok(packed) => send(&shared.http, ticket, packed).await,
         Err(failure) => Err(failure),
     };
@@ -160,7 +161,7 @@ async fn put_batch(shared: &Shared, ticket: Option<&Ticket>, pieces: Vec<Piece>)
         return Err((pieces, Failure::NotNow("the service gave no address for chunks that it lacks".to_owned())));
     };
     let plains = pieces.iter().map(|piece| (piece.chunk.name, piece.plain.clone())).collect();
-    let sent = match work(&shared.packers, move || pack_all(plains)).await.flatten() {
+    let sent = match work(&shared.packers, move || pack_all(plains)).await {
         Ok(body) => send(&shared.http, ticket, body).await,
         Err(failure) => Err(failure),
     };
@@ -173,13 +174,14 @@ async fn put_batch(shared: &Shared, ticket: Option<&Ticket>, pieces: Vec<Piece>)
     }
 }
 
-fn pack_all(plains: Vec<(ChunkName, Bytes)>) -> Result<Bytes, Failure> {
-    let mut body =
-        Vec::with_capacity(plains.iter().map(|(_, plain)| batch::RECORD_HEADER_BYTES + pack::HEADER_BYTES + plain.len()).sum());
+fn pack_all(plains: Vec<(ChunkName, Headed)>) -> Bytes {
+    let mut body = Vec::with_capacity(
+        plains.iter().map(|(_, plain)| batch::RECORD_HEADER_BYTES + pack::HEADER_BYTES + plain.plain_len()).sum(),
+    );
     for (name, plain) in plains {
-        batch::append(&mut body, &name, &pack::pack(&plain).map_err(unpackable)?);
+        batch::append(&mut body, &name, &plain.pack());
     }
-    Ok(body.into())
+    body.into()
 }
 
 async fn send(http: &Http, ticket: &Ticket, body: Bytes) -> Result<(), Failure> {
@@ -189,8 +191,3 @@ async fn send(http: &Http, ticket: &Ticket, body: Bytes) -> Result<(), Failure> 
 
 /// Success says nothing; a storage that sends a few words anyway is tolerated.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
-
-/// The cutter gives no such chunks.
-fn unpackable(error: pack::PackError) -> Failure {
-    Failure::Refused(error.to_string())
-}

@@ -4,7 +4,7 @@ use super::super::gather::Arrival;
 use super::super::retry::Failure;
 use super::super::shared::Shared;
 use super::put::Waiting;
-use bytes::Bytes;
+use stacksync_chunks::pack::Headed;
 use stacksync_core::cut::{Cutter, Total};
 use stacksync_core::engine::{CallError, Stat, UploadError};
 use stacksync_core::values::{ChunkName, ChunkRef};
@@ -105,7 +105,9 @@ impl Chunks<'_> {
         let Reading { shared, queue, runtime, stored, .. } = self.reading;
         // Not before there is room is the chunk copied out of the cutter.
         let queued = shared.room_blocking(runtime, plain.len()).and_then(|room| {
-            let waiting = Waiting { chunk, plain: Bytes::copy_from_slice(plain), stored: stored.clone(), room };
+            // The cutter gives no chunk that is none.
+            let plain = Headed::copy_of(plain).map_err(|error| Failure::Refused(error.to_string()))?;
+            let waiting = Waiting { chunk, plain, stored: stored.clone(), room };
             queue.blocking_send(waiting).map_err(|_| Failure::NotNow("uploads are over".to_owned()))
         });
         self.failed = queued.err();
