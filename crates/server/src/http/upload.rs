@@ -51,7 +51,8 @@ impl Uploads {
         };
         Ok(Upload {
             stream: body.into_data_stream(),
-            buffer: BytesMut::new(),
+            // Only what arrives takes memory, and growing would copy.
+            buffer: BytesMut::with_capacity(announced.map_or(0, |_| held as usize)),
             received: 0,
             bytes_max,
             started: Instant::now(),
