@@ -1,4 +1,5 @@
-//! The peer of the service's commits: the same rows, into the same tables with the same indexes, by SQLite alone in batches.
+//! The peer of the service's commits: the same rows, into the same tables with the same indexes, by SQLite alone in batches. That includes
+//! the rows that the service takes away again: an answer and a notice for each commit. What it updates and reads is left out.
 
 use crate::measure::seconds;
 use rusqlite::types::Value;
@@ -17,7 +18,14 @@ struct Table {
 /// # Panics
 /// If a database cannot be read or written.
 pub fn write_again(database: &Path, copy: &Path, commits: usize, batch: usize) -> f64 {
-    let (schema, tables) = read(database);
+    let (schema, mut tables) = read(database);
+    for table in &mut tables {
+        match table.name.as_str() {
+            "answers" => table.rows = answers(&table.rows, commits),
+            "notices" => table.rows = notices(commits),
+            _ => {}
+        }
+    }
     let mut connection = Connection::open(copy).expect("a database can be made");
     connection.pragma_update(None, "journal_mode", "WAL").expect("WAL");
     connection.pragma_update(None, "synchronous", "FULL").expect("synchronous");
@@ -43,6 +51,37 @@ pub fn write_again(database: &Path, copy: &Path, commits: usize, batch: usize) -
             transaction.commit().expect("a transaction can be committed");
         }
     })
+}
+
+/// An answer for each commit, made of those that are left.
+fn answers(left: &[Vec<Value>], commits: usize) -> Vec<Vec<Value>> {
+    let numbered = |number: usize| {
+        let mut row = left.get(number % left.len().max(1))?.clone();
+        row[0] = Value::Integer(number as i64 + 1);
+        row[2] = Value::Integer((number as i64).wrapping_mul(0x2545_f491_4f6c_dd1d));
+        Some(row)
+    };
+    (0..commits).filter_map(numbered).collect()
+}
+
+/// A notice for each commit: number, kind, workspace, device, revisions, request, and nothing for the rest.
+fn notices(commits: usize) -> Vec<Vec<Value>> {
+    let id = |number: usize| Value::Blob((number as u128).to_be_bytes().to_vec());
+    let revision = |number: usize| Value::Integer(number as i64);
+    let row = |number: usize| {
+        let request = Value::Text(uuid::Uuid::from_u128(number as u128).to_string());
+        let head = [
+            revision(number + 1),
+            Value::Integer(1),
+            id(number % 8),
+            id(number % 64),
+            revision(number),
+            revision(number + 1),
+            request,
+        ];
+        head.into_iter().chain([Value::Null, Value::Null]).collect()
+    };
+    (0..commits).map(row).collect()
 }
 
 fn read(database: &Path) -> (Vec<String>, Vec<Table>) {

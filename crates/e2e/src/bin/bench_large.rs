@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use stacksync_e2e::bench_world::{BenchWorld, mib};
-use stacksync_e2e::measure::{copy_and_sync, cut_and_hash, directory, heading, median, option, row, seconds_until};
+use stacksync_e2e::measure::{
+    become_undisturbed, copy_and_sync, cut_and_hash, directory, heading, median, option, row, seconds_until,
+};
 use stacksync_e2e::random::Random;
 use std::fs::File;
 use std::io::Write;
@@ -17,6 +19,7 @@ const CHUNK_BYTES_MAX: f64 = 2.0 * 1024.0 * 1024.0;
 fn main() {
     let (size, runs) = (option("--mib", 1024), option("--runs", 3));
     heading(&format!("a file of {size} MiB, device A -> server -> device B; then one byte in front of it"));
+    become_undisturbed();
     let dir = directory("large");
     let original = dir.join("original");
     write_random(&original, size);
