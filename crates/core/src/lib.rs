@@ -9,6 +9,7 @@ pub mod commit;
 pub mod cut;
 pub mod decide;
 pub mod engine;
+mod names;
 pub mod reconcile;
 pub mod trees;
 pub mod values;

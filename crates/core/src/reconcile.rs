@@ -13,8 +13,8 @@
 //! 4. Equal content is no conflict, nor are equal folders: the local newcomer becomes the service's item.
 
 use crate::commit::ItemCommit;
-use crate::engine::{Synced, passing_name};
-use crate::trees::{Item, Local, Trees};
+use crate::names::passing_name;
+use crate::trees::{Item, Local, Synced, Trees};
 use crate::values::{Body, ItemId, Kind, ModifiedAt, Name, Place, RemoteItem, Status, Version};
 use std::collections::BTreeSet;
 

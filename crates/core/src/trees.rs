@@ -3,12 +3,28 @@
 //! Invariants kept here and nowhere else: every index agrees with the items; two local items never have the same place.
 //! Nothing here decides anything.
 
-use crate::engine::{FileId, Stat, Synced};
-use crate::values::{Body, ChunkName, FileBody, ItemId, ItemPath, Name, NameKey, Place, RemoteItem};
+use crate::values::{
+    Body, ChunkName, FileBody, FileId, ItemId, ItemPath, ModifiedAt, Name, NameKey, Place, RemoteItem, Stat, Version,
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Chunks of a file that are indexed for finding it again as a source of bytes.
 const INDEXED_CHUNKS_PER_FILE: usize = 8;
+
+/// What both sides agreed on last, for one item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Synced {
+    /// The version that both had.
+    pub version: Version,
+    /// Where it was.
+    pub place: Place,
+    /// What it held.
+    pub body: Body,
+    /// Its modification time.
+    pub modified: ModifiedAt,
+    /// The look at the disk for which `body` holds; `None` if the file's content must be read to know.
+    pub stat: Option<Stat>,
+}
 
 /// What the disk holds of an item.
 #[derive(Clone, Debug, PartialEq, Eq)]

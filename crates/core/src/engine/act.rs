@@ -1,9 +1,9 @@
 //! From dirty items to effects: reconcile one, carry its decision out, until nothing is dirty or enough is under way.
 
-use super::names::conflict_name;
 use super::work::{Busy, Op, Purpose};
 use super::{DiskAction, Effect, Engine, OpId, Synced};
 use crate::commit::COMMIT_ITEMS_MAX;
+use crate::names::conflict_name;
 use crate::reconcile::{Context, Decision, DiskStep, Step, Wait, reconcile};
 use crate::trees::Local;
 use crate::values::{Body, ItemId, Kind, Name, Place, RemoteItem};

@@ -2,9 +2,9 @@
 //! name, and gets its own name when that is free.
 
 use super::Engine;
-use super::names::passing_name;
 use super::work::{Busy, Committing, Purpose};
 use crate::commit::{COMMIT_ITEMS_MAX, ItemCommit};
+use crate::names::passing_name;
 use crate::reconcile::Wait;
 use crate::values::{ItemId, Kind, ModifiedAt, Place, Status, Version};
 

@@ -2,27 +2,13 @@
 
 use super::{Cursor, Stat};
 use crate::commit::ItemCommit;
-use crate::values::{Body, CommitId, FileBody, ItemId, ItemPath, ModifiedAt, Name, Place, RemoteItem, Revision, Version};
+use crate::trees::Synced;
+use crate::values::{CommitId, FileBody, ItemId, ItemPath, ModifiedAt, Name, RemoteItem, Revision};
 use std::sync::Arc;
 
 /// Pairs an effect with its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpId(pub u64);
-
-/// What both sides agreed on last, for one item.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Synced {
-    /// The version that both had.
-    pub version: Version,
-    /// Where it was.
-    pub place: Place,
-    /// What it held.
-    pub body: Body,
-    /// Its modification time.
-    pub modified: ModifiedAt,
-    /// The look at the disk for which `body` holds; `None` if the file's content must be read to know.
-    pub stat: Option<Stat>,
-}
 
 /// What is remembered of one item: two of its three trees. The third, the local one, is on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,6 @@ mod commits;
 mod effect;
 mod guard;
 mod input;
-mod names;
 mod outcome;
 mod report;
 mod scan;
@@ -24,18 +23,19 @@ mod work;
 #[cfg(test)]
 mod tests;
 
-pub use effect::{DiskAction, Effect, LogEntry, OpId, Row, StateDelta, Synced};
+pub use crate::trees::Synced;
+pub use crate::values::{FileId, Stat};
+pub use effect::{DiskAction, Effect, LogEntry, OpId, Row, StateDelta};
 pub use input::{
-    Applied, ApplyError, CallError, ChangesPage, Cursor, Entry, FileId, Input, Listing, Notice, Now, ScanError, Skipped, Stat,
-    UploadError, Uploaded,
+    Applied, ApplyError, CallError, ChangesPage, Cursor, Entry, Input, Listing, Notice, Now, ScanError, Skipped, UploadError,
+    Uploaded,
 };
-pub(crate) use names::passing_name;
 pub use report::{PlanLine, Problem, Status, Why};
 
+use crate::names::Mint;
 use crate::trees::{Local, Trees};
 use crate::values::{Body, ItemId};
 use guard::Guard;
-use names::Mint;
 use scan::Scans;
 use service::Service;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -5,8 +5,9 @@
 //! (inode and birth time) shows up elsewhere has moved; a strange file under a missing item's name is that item with new content (as
 //! editors save); any other stranger is a new item.
 
-use super::input::{Entry, FileId, Listing, ScanError, Stat};
+use super::input::{Entry, Listing, ScanError};
 use super::{DELETE_GRACE_MS, Effect, Engine, RESCAN_EVERY_MS, ROOT_EVERY_MS};
+use super::{FileId, Stat};
 use crate::trees::{Item, Local};
 use crate::values::{Body, FileBody, ItemId, ItemPath, Kind, Name, Place};
 use std::collections::{BTreeMap, BTreeSet};

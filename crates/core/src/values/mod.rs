@@ -4,11 +4,13 @@ mod chunk;
 mod id;
 mod item;
 mod name;
+mod stat;
 
 pub use chunk::{ChunkName, ChunkRef};
 pub use id::{CommitId, DeviceId, ItemId, Revision, UserId, Version, WorkspaceId};
 pub use item::{Body, FileBody, Kind, ModifiedAt, Place, RemoteItem, Status};
 pub use name::{ItemPath, NAME_BYTES_MAX, Name, NameError, NameKey};
+pub use stat::{FileId, Stat};
 
 /// Chunks that one file may consist of: 1 TiB at the mean chunk size.
 pub const FILE_CHUNKS_MAX: usize = 2 * 1024 * 1024;
