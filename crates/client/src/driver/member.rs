@@ -173,11 +173,14 @@ pub fn open(config: &Config, folders: &disk::OwnFolders, entry: &WorkspaceEntry)
 
 /// Makes (or takes over) the folder of a workspace that is new here. The root folder must be there.
 ///
+/// `reserve` is told the name before the folder is there, so that the default workspace never takes it for one of its own.
+///
 /// # Errors
 /// A sentence for people.
-pub fn make_folder(config: &Config, entry: &mut WorkspaceEntry, taken: &[Name]) -> Result<(), String> {
+pub fn make_folder(config: &Config, entry: &mut WorkspaceEntry, taken: &[Name], reserve: impl FnOnce(&Name)) -> Result<(), String> {
     let name = free_name(&entry.name, taken)
         .ok_or_else(|| format!("the workspace '{}' has a name that no folder can have", entry.name))?;
+    reserve(&name);
     let path = folder_path(config, &name);
     match std::fs::create_dir(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {

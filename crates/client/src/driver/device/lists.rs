@@ -69,7 +69,7 @@ impl Device {
         if let Some(member) = root.filter(|member| member.root_lost()) {
             return Err(format!("the folder {} is missing", member.disk.root().display()));
         }
-        member::make_folder(&self.around.config, entry, &self.folder_names())
+        member::make_folder(&self.around.config, entry, &self.folder_names(), |name| self.reserve_also(Some(name)))
     }
 
     pub(super) fn start(&mut self, entry: WorkspaceEntry, loaded: Loaded) {
@@ -93,7 +93,11 @@ impl Device {
 
     /// The default workspace leaves the folders of the others alone.
     pub(super) fn reserve_folders(&self) {
-        let names: HashSet<Name> = self.folder_names().into_iter().collect();
+        self.reserve_also(None);
+    }
+
+    fn reserve_also(&self, one_more: Option<&Name>) {
+        let names: HashSet<Name> = self.folder_names().into_iter().chain(one_more.cloned()).collect();
         for member in self.members.values().filter(|member| member.entry.is_default) {
             member.disk.reserve(names.clone());
         }
