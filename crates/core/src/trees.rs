@@ -33,7 +33,7 @@ pub struct Local {
     pub place: Place,
     /// The latest look at it.
     pub stat: Stat,
-    /// What it holds; `None` for a file whose bytes must be read to know.
+    /// What it holds; `None` for a file whose bytes must be read to know. Its executable bit is the one of `stat`.
     pub body: Option<Body>,
     /// An ignore rule matches: it is only known because it stands where the service has something, and is never told to the service.
     pub ignored: bool,
@@ -280,8 +280,12 @@ impl Trees {
         self.tidy(id);
     }
 
-    /// Replaces what the disk holds. The place must be free or the item's own.
-    pub fn set_local(&mut self, id: ItemId, local: Option<Local>) {
+    /// Replaces what the disk holds. The place must be free or the item's own. The latest look says what the executable bit is:
+    /// it may have changed since the bytes became known, under an action that does not mind.
+    pub fn set_local(&mut self, id: ItemId, mut local: Option<Local>) {
+        if let Some(Local { stat, body: Some(Body::File(file)), .. }) = &mut local {
+            file.executable = stat.executable;
+        }
         let item = self.items.entry(id).or_default();
         if let Some(old) = item.local.take() {
             self.local_count -= 1;

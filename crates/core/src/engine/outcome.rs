@@ -101,7 +101,9 @@ impl Engine {
                 self.log(id, verb, format!("version {}", remote.version));
             }
             (Some(Purpose::SetMeta { remote }), Applied::Present(stat)) => {
-                self.note_stat_after_meta(id, stat.clone());
+                if let Some(local) = self.trees.local(id).cloned() {
+                    self.put_local(id, Some(Local { stat: stat.clone(), ..local }));
+                }
                 self.put_synced(id, Some(agreed(&remote, Some(stat))));
                 self.log(id, "updated", "time or mode");
             }
@@ -131,15 +133,6 @@ impl Engine {
             }
             (_, _) => self.look_at(&place),
         }
-    }
-
-    fn note_stat_after_meta(&mut self, id: ItemId, stat: super::Stat) {
-        let Some(local) = self.trees.local(id).cloned() else { return };
-        let body = match local.body {
-            Some(Body::File(file)) => Some(Body::File(crate::values::FileBody { executable: stat.executable, ..file })),
-            body => body,
-        };
-        self.put_local(id, Some(Local { place: local.place, stat, body, ignored: local.ignored }));
     }
 
     pub(super) fn committed(&mut self, id: CommitId, result: Result<CommitAnswer, CallError>) {

@@ -491,7 +491,7 @@ fn known_body(stat: &Stat, item: &Item) -> Option<Body> {
             let synced = item.synced.as_ref().and_then(|synced| Some((synced.stat.as_ref()?, &synced.body)));
             let (_, body) = [local, synced].into_iter().flatten().find(|(seen, _)| stat.same_content(seen))?;
             match body {
-                Body::File(file) => Some(Body::File(FileBody { executable: stat.executable, ..file.clone() })),
+                Body::File(_) => Some(body.clone()),
                 Body::Folder | Body::Link(_) => None,
             }
         }

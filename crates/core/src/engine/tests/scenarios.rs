@@ -85,6 +85,28 @@ fn what_moved_while_nobody_looked_is_not_taken_for_deleted() {
 }
 
 #[test]
+fn a_mode_changed_while_the_file_is_moved_here_is_told() {
+    let mut world = World::new(1, 2, Faults { rate: 0 });
+    world.devices[0].disk.make(&path("before"), Data::File(b"x".to_vec()));
+    world.settle();
+    world.devices[0].disk.rename(&path("before"), &path("after"));
+    world.touch(0, path("before"));
+    world.touch(0, path("after"));
+    while !world.is_about_to_move(1) {
+        assert!(world.step(), "{}", world.report());
+    }
+    let disk = &mut world.devices[1].disk;
+    let inode = disk.find(&path("before")).unwrap();
+    disk.clock += 1;
+    let clock = disk.clock;
+    let node = disk.nodes.get_mut(&inode).unwrap();
+    (node.executable, node.changed) = (true, clock);
+    world.settle();
+    assert!(world.devices[0].disk.picture()["after"].executable, "{}", world.report());
+    world.check_converged();
+}
+
+#[test]
 fn an_emptied_folder_is_held_until_approved() {
     let mut world = World::new(1, 2, Faults { rate: 0 });
     for index in 0..5 {

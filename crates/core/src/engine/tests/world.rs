@@ -3,7 +3,7 @@
 use super::disk::{Data, Disk, body_of};
 use super::random::Random;
 use super::service::FakeService;
-use crate::engine::{CallError, Cursor, Effect, Engine, Input, Notice, Now, Row, Setup, UploadError, Uploaded};
+use crate::engine::{CallError, Cursor, DiskAction, Effect, Engine, Input, Notice, Now, Row, Setup, UploadError, Uploaded};
 use crate::values::{ItemId, ItemPath, Name};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -85,6 +85,11 @@ impl World {
             next_content: 0,
             trace: Vec::new(),
         }
+    }
+
+    /// The watcher of a device says that something changed at a path.
+    pub fn touch(&mut self, d: usize, path: ItemPath) {
+        self.tell(d, Input::Touched(path));
     }
 
     fn tell(&mut self, d: usize, input: Input) {
@@ -284,6 +289,11 @@ impl World {
         answer
     }
 
+    /// Whether a device has decided to move something on its disk, and has not done so yet.
+    pub fn is_about_to_move(&self, d: usize) -> bool {
+        self.devices[d].pending.iter().any(|effect| matches!(effect, Effect::Apply { action: DiskAction::Move { .. }, .. }))
+    }
+
     /// Until nobody has anything to do.
     pub fn rest(&mut self) {
         for _ in 0..STEPS_MAX {
@@ -441,10 +451,13 @@ impl World {
                 if !matches!(node.data, Data::File(_)) {
                     return String::new();
                 }
-                node.executable = !node.executable;
-                (node.changed, node.modified) = (clock, clock);
+                (node.executable, node.changed) = (!node.executable, clock);
+                let also_time = self.random.one_in(2);
+                if also_time {
+                    node.modified = clock;
+                }
                 touched.push(path.clone());
-                format!("changes the mode of {path}")
+                format!("changes the mode{} of {path}", if also_time { " and time" } else { "" })
             }
             (_, _) => return String::new(),
         };
