@@ -110,7 +110,7 @@ fn raw_files(place: &Path, files: usize) -> Outcome<Duration> {
 fn publish(disk: &Disk, files: usize) -> Outcome<Vec<(ItemPath, Stat)>> {
     for folder in 0..FOLDERS {
         let path = ItemPath::parse(&format!("folder{folder}"))?;
-        disk.apply(vec![DiskAction::MakeFolder { path }.into()]).into_iter().collect::<Result<Vec<_>, _>>()?;
+        disk.apply(vec![DiskAction::MakeFolder { path, into: None }.into()]).into_iter().collect::<Result<Vec<_>, _>>()?;
     }
     let mut stats = Vec::new();
     for first in (0..files).step_by(BATCH) {
@@ -121,7 +121,7 @@ fn publish(disk: &Disk, files: usize) -> Outcome<Vec<(ItemPath, Stat)>> {
             paths.push(path.clone());
             let modified = ModifiedAt(1_700_000_000_000_000_000);
             let size = BODY.len() as u64;
-            let staged = disk.stage(WriteTarget { path, size, executable: false, modified, replaces: None })?;
+            let staged = disk.stage(WriteTarget { path, into: None, size, executable: false, modified, replaces: None })?;
             staged.file().write_all_at(&BODY, 0)?;
             jobs.push(staged.into());
         }
@@ -136,7 +136,7 @@ fn publish(disk: &Disk, files: usize) -> Outcome<Vec<(ItemPath, Stat)>> {
 
 fn publish_one(disk: &Disk, path: ItemPath) -> Outcome<()> {
     let size = BODY.len() as u64;
-    let staged = disk.stage(WriteTarget { path, size, executable: false, modified: ModifiedAt(1), replaces: None })?;
+    let staged = disk.stage(WriteTarget { path, into: None, size, executable: false, modified: ModifiedAt(1), replaces: None })?;
     staged.file().write_all_at(&BODY, 0)?;
     disk.apply(vec![staged.into()]).into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(())
@@ -147,7 +147,7 @@ fn rename(disk: &Disk, root: &Path, hints: &mut Receiver<Hint>) -> Outcome<()> {
     let (from, to) = (ItemPath::parse("folder0")?, ItemPath::parse("moved")?);
     let listing = disk.scan(&ItemPath::top(), Some(from.names())).result?;
     let expect = listing.entries.into_iter().next().ok_or("no folder")?.stat;
-    let there = DiskAction::Move { from: from.clone(), expect, to };
+    let there = DiskAction::Move { from: from.clone(), expect, to, into: None };
     disk.apply(vec![there.into()]).into_iter().collect::<Result<Vec<_>, _>>()?;
     hints.blocking_recv().ok_or("the watch ended")?;
     fs::rename(root.join("moved"), root.join("folder0"))?;

@@ -7,11 +7,11 @@
 
 use super::Disk;
 use super::folder::{OpenFolderError, open_folder};
-use super::look::{Look, Mount, Seen, as_expected, look, look_at_open, mode_with, mount_of, sealed, timestamps};
+use super::look::{Look, Mount, Seen, as_expected, look, look_at_open, mode_with, sealed, timestamps, whereabouts_of};
 use super::stage::{Staged, StagingPlace};
 use rustix::fs::{Mode, OFlags, fchmod, fchown, fsync, futimens, mkdirat, openat, renameat};
 use rustix::io::Errno;
-use stacksync_core::engine::{Applied, ApplyError, DiskAction, Stat};
+use stacksync_core::engine::{Applied, ApplyError, DiskAction, FileId, Stat};
 use stacksync_core::values::{ItemPath, Kind, ModifiedAt, Name};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -49,6 +49,7 @@ impl From<Staged> for Job {
 pub(super) struct Folder {
     pub handle: Arc<OwnedFd>,
     pub mount: Mount,
+    file: FileId,
 }
 
 /// What the actions of one call share.
@@ -142,7 +143,7 @@ impl<'a> Batch<'a> {
     fn publish(&mut self, staged: Staged, known: Option<Stat>) -> Result<Applied, ApplyError> {
         let Staged { target, file, temporary } = staged;
         let known = known.ok_or(ApplyError::Changed)?;
-        let (folder, name) = self.parent(&target.path)?;
+        let (folder, name) = self.parent_as_seen(&target.path, target.into)?;
         match &target.replaces {
             None => self.put_new(temporary, &folder, name.as_str(), &target.path)?,
             Some(expect) => self.put_over(temporary, &folder, name.as_str(), &target.path, expect)?,
@@ -152,19 +153,19 @@ impl<'a> Batch<'a> {
 
     fn act(&mut self, action: DiskAction) -> Result<Applied, ApplyError> {
         match action {
-            DiskAction::MakeFolder { path } => self.make_folder(&path),
+            DiskAction::MakeFolder { path, into } => self.make_folder(&path, into),
             DiskAction::Write { path, .. } => Err(ApplyError::Failed(format!("{path} was not staged before it was to be written"))),
-            DiskAction::MakeLink { path, target, replaces } => self.make_link(&path, &target, replaces.as_ref()),
-            DiskAction::Move { from, expect, to } => self.rename(&from, &expect, &to),
+            DiskAction::MakeLink { path, into, target, replaces } => self.make_link(&path, into, &target, replaces.as_ref()),
+            DiskAction::Move { from, expect, to, into } => self.rename(&from, &expect, &to, into),
             DiskAction::SetMeta { path, expect, modified, executable } => self.set_meta(&path, &expect, modified, executable),
             DiskAction::Trash { path, expect } => self.trash(&path, &expect),
             DiskAction::RemoveFolder { path, expect } => self.remove_folder(&path, &expect),
         }
     }
 
-    fn make_folder(&mut self, path: &ItemPath) -> Result<Applied, ApplyError> {
+    fn make_folder(&mut self, path: &ItemPath, into: Option<FileId>) -> Result<Applied, ApplyError> {
         let failed = |errno| refused("make the folder", path, errno);
-        let (folder, name) = self.parent(path)?;
+        let (folder, name) = self.parent_as_seen(path, into)?;
         mkdirat(&folder.handle, name.as_str(), Mode::from_raw_mode(0o755)).map_err(failed)?;
         self.touch(&folder.handle);
         match look(&folder.handle, name.as_str()).map_err(failed)? {
@@ -173,9 +174,15 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn make_link(&mut self, path: &ItemPath, target: &str, replaces: Option<&Stat>) -> Result<Applied, ApplyError> {
+    fn make_link(
+        &mut self,
+        path: &ItemPath,
+        into: Option<FileId>,
+        target: &str,
+        replaces: Option<&Stat>,
+    ) -> Result<Applied, ApplyError> {
         let failed = |errno| refused("make the link", path, errno);
-        let (folder, name) = self.parent(path)?;
+        let (folder, name) = self.parent_as_seen(path, into)?;
         let place = StagingPlace::choose(self.disk, &folder.handle, folder.mount);
         let temporary = place.link(self.disk, target).map_err(failed)?;
         let known = match look(&temporary.folder, &temporary.name).map_err(failed)? {
@@ -189,10 +196,10 @@ impl<'a> Batch<'a> {
         Ok(present(look(&folder.handle, name.as_str()), &known))
     }
 
-    fn rename(&mut self, from: &ItemPath, expect: &Stat, to: &ItemPath) -> Result<Applied, ApplyError> {
+    fn rename(&mut self, from: &ItemPath, expect: &Stat, to: &ItemPath, into: Option<FileId>) -> Result<Applied, ApplyError> {
         let failed = |errno| refused_move(from, to, errno);
         let (old, old_name) = self.parent(from)?;
-        let (new, new_name) = self.parent(to)?;
+        let (new, new_name) = self.parent_as_seen(to, into)?;
         let before = match look(&old.handle, old_name.as_str()).map_err(failed)? {
             Look::Here(seen) if moves(&seen.stat, expect) => seen,
             Look::Here(_) | Look::Absent | Look::Odd(_) => return Err(ApplyError::Changed),
@@ -249,6 +256,13 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// The folder that holds `path`, provided that it is still the one that was seen there: in another one that took its path
+    /// the new thing would be in the wrong place.
+    fn parent_as_seen(&mut self, path: &ItemPath, seen: Option<FileId>) -> Result<(Folder, Name), ApplyError> {
+        let (folder, name) = self.parent(path)?;
+        if seen.is_none_or(|seen| folder.file == seen) { Ok((folder, name)) } else { Err(ApplyError::Changed) }
+    }
+
     /// The folder that holds `path`, opened once per batch.
     pub fn parent(&mut self, path: &ItemPath) -> Result<(Folder, Name), ApplyError> {
         let (parent, name) = path.split().ok_or(ApplyError::Changed)?;
@@ -259,8 +273,8 @@ impl<'a> Batch<'a> {
             OpenFolderError::Gone => ApplyError::Changed,
             OpenFolderError::Refused(errno) => refused("open the folder of", path, errno),
         })?;
-        let mount = mount_of(&handle).map_err(|errno| refused("look at the folder of", path, errno))?;
-        let folder = Folder { handle: Arc::new(handle), mount };
+        let (mount, file) = whereabouts_of(&handle).map_err(|errno| refused("look at the folder of", path, errno))?;
+        let folder = Folder { handle: Arc::new(handle), mount, file };
         if self.folders.len() >= FOLDERS_MAX {
             self.folders.clear();
         }

@@ -71,9 +71,15 @@ pub(super) fn look_at_open(file: impl AsFd) -> Result<Look, Errno> {
 
 /// On which mount an open folder is.
 pub(super) fn mount_of(folder: impl AsFd) -> Result<Mount, Errno> {
+    whereabouts_of(folder).map(|(mount, _)| mount)
+}
+
+/// On which mount an open folder is, and which one it is there.
+pub(super) fn whereabouts_of(folder: impl AsFd) -> Result<(Mount, FileId), Errno> {
     // STATX_MNT_ID: kernels before 5.8 leave the field zero, and then the device alone decides.
-    let found = statx(folder, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)?;
-    Ok(Mount { device: makedev(found.stx_dev_major, found.stx_dev_minor), id: found.stx_mnt_id })
+    let asked = StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID;
+    let found = statx(folder, "", AtFlags::EMPTY_PATH, asked)?;
+    Ok((Mount { device: makedev(found.stx_dev_major, found.stx_dev_minor), id: found.stx_mnt_id }, file_id(&found)))
 }
 
 /// Which folder an open folder is.

@@ -9,7 +9,7 @@ use super::leftovers::staged_name;
 use super::look::{Look, Mount, Seen, look_at_open, mount_of};
 use rustix::fs::{AtFlags, Mode, OFlags, fstatvfs, openat, symlinkat, unlinkat};
 use rustix::io::Errno;
-use stacksync_core::engine::{ApplyError, DiskAction, Stat};
+use stacksync_core::engine::{ApplyError, DiskAction, FileId, Stat};
 use stacksync_core::values::{ItemPath, ModifiedAt};
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -23,6 +23,8 @@ const ROOM_CHECKED_FROM: u64 = 1024 * 1024;
 pub struct WriteTarget {
     /// Where.
     pub path: ItemPath,
+    /// The folder that shall hold it, as it was last seen; `None`: the top, or whatever is there.
+    pub into: Option<FileId>,
     /// How many bytes it shall hold.
     pub size: u64,
     /// Whether its owner may execute it.
@@ -37,8 +39,9 @@ impl WriteTarget {
     /// The target of a write action; `None` for other actions.
     pub fn of(action: &DiskAction) -> Option<Self> {
         match action {
-            DiskAction::Write { path, body, modified, replaces, .. } => Some(Self {
+            DiskAction::Write { path, into, body, modified, replaces, .. } => Some(Self {
                 path: path.clone(),
+                into: *into,
                 size: body.size,
                 executable: body.executable,
                 modified: *modified,

@@ -1,7 +1,7 @@
 //! From dirty items to effects: reconcile one, carry its decision out, until nothing is dirty or enough is under way.
 
 use super::work::{Busy, Op, Purpose};
-use super::{DiskAction, Effect, Engine, OpId, Synced};
+use super::{DiskAction, Effect, Engine, FileId, OpId, Synced};
 use crate::commit::COMMIT_ITEMS_MAX;
 use crate::names::conflict_name;
 use crate::reconcile::{Context, Decision, DiskStep, Step, Wait, reconcile};
@@ -190,20 +190,20 @@ impl Engine {
 
     pub(super) fn start_write(&mut self, id: ItemId, remote: RemoteItem, replaced: Option<Local>) {
         let place = replaced.as_ref().map_or_else(|| remote.place.clone(), |local| local.place.clone());
-        let path = self.trees.local_path(&place);
+        let (path, into) = (self.trees.local_path(&place), self.folder_on_disk(&place));
         let body = self.body_to_write(id, &remote);
         let replaces = replaced.map(|local| local.stat);
         let bytes = body.size();
         let action = match &body {
-            Body::Folder => DiskAction::MakeFolder { path },
-            Body::Link(target) => DiskAction::MakeLink { path, target: target.clone(), replaces },
+            Body::Folder => DiskAction::MakeFolder { path, into },
+            Body::Link(target) => DiskAction::MakeLink { path, into, target: target.clone(), replaces },
             Body::File(file) => {
                 let sources = self.trees.sources(id, file, SOURCES_MAX).into_iter().filter_map(|source| {
                     let local = self.trees.local(source)?;
                     Some((self.trees.local_path(&local.place), Arc::new(self.trees.file_body(source)?.clone())))
                 });
                 let sources = sources.collect();
-                DiskAction::Write { path, body: file.clone(), modified: remote.modified, replaces, sources }
+                DiskAction::Write { path, into, body: file.clone(), modified: remote.modified, replaces, sources }
             }
         };
         self.start_apply(id, place, bytes, Purpose::Write { remote, body }, action);
@@ -231,7 +231,13 @@ impl Engine {
         let Some(local) = self.trees.local(id).cloned() else { return };
         let from = self.trees.local_path(&local.place);
         let target = self.trees.folder_path(to.parent).join(&to.name);
-        self.start_apply(id, to, 0, purpose, DiskAction::Move { from, expect: local.stat, to: target });
+        let into = self.folder_on_disk(&to);
+        self.start_apply(id, to, 0, purpose, DiskAction::Move { from, expect: local.stat, to: target, into });
+    }
+
+    /// Which folder on the disk holds a place; `None`: the top.
+    fn folder_on_disk(&self, place: &Place) -> Option<FileId> {
+        Some(self.trees.local(place.parent?)?.stat.file)
     }
 
     pub(super) fn start_conflict_move(&mut self, id: ItemId, local: &Local, purpose: Purpose, reason: &'static str) {

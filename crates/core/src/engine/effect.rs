@@ -1,6 +1,6 @@
 //! What the engine wants done. The driver carries effects out in any order and answers each one once.
 
-use super::{Cursor, Stat};
+use super::{Cursor, FileId, Stat};
 use crate::commit::ItemCommit;
 use crate::trees::Synced;
 use crate::values::{CommitId, FileBody, ItemId, ItemPath, ModifiedAt, Name, RemoteItem, Revision};
@@ -29,18 +29,22 @@ pub struct StateDelta {
 }
 
 /// An action on the user's disk. Each looks at the disk again, as late as it can, and does nothing
-/// ([`super::ApplyError::Changed`]) if it is not as described.
+/// ([`super::ApplyError::Changed`]) if it is not as described: a path alone may mean another folder by then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskAction {
     /// Makes a folder at a path where nothing is.
     MakeFolder {
         /// Where.
         path: ItemPath,
+        /// The folder that shall hold it, as it was last seen; `None`: the top, or whatever is there.
+        into: Option<FileId>,
     },
     /// Puts a file at the path, complete and durable, by one rename.
     Write {
         /// Where.
         path: ItemPath,
+        /// The folder that shall hold it, as it was last seen; `None`: the top, or whatever is there.
+        into: Option<FileId>,
         /// What it shall hold.
         body: FileBody,
         /// Its modification time.
@@ -54,6 +58,8 @@ pub enum DiskAction {
     MakeLink {
         /// Where.
         path: ItemPath,
+        /// The folder that shall hold it, as it was last seen; `None`: the top, or whatever is there.
+        into: Option<FileId>,
         /// Where it points.
         target: Arc<str>,
         /// What is at the path now and may be replaced.
@@ -67,6 +73,8 @@ pub enum DiskAction {
         expect: Stat,
         /// To where; nothing may be there (but the same file under another case).
         to: ItemPath,
+        /// The folder that shall hold it, as it was last seen; `None`: the top, or whatever is there.
+        into: Option<FileId>,
     },
     /// Sets modification time and executable bit of a file.
     SetMeta {
@@ -99,7 +107,7 @@ impl DiskAction {
     /// The path that holds the result.
     pub const fn path(&self) -> &ItemPath {
         match self {
-            Self::MakeFolder { path }
+            Self::MakeFolder { path, .. }
             | Self::Write { path, .. }
             | Self::MakeLink { path, .. }
             | Self::SetMeta { path, .. }

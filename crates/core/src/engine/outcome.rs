@@ -65,6 +65,9 @@ impl Engine {
             Ok(applied) => self.note_applied(op, applied),
             Err(ApplyError::Changed) => {
                 self.look_at(&op.place.clone());
+                if let Some(folder) = op.place.parent.and_then(|folder| self.trees.local(folder)) {
+                    self.look_at(&folder.place.clone());
+                }
                 if let Some(place) = self.trees.local(id).map(|local| local.place.clone()) {
                     self.look_at(&place);
                     self.look_into(id);

@@ -5,9 +5,9 @@ use super::*;
 #[test]
 fn folders_and_links_are_made_only_where_nothing_is() {
     for (variant, world) in worlds() {
-        let make = |text: &str| world.apply(DiskAction::MakeFolder { path: path(text) });
+        let make = |text: &str| world.apply(DiskAction::MakeFolder { path: path(text), into: None });
         let link = |text: &str, target: &str, replaces: Option<Stat>| {
-            world.apply(DiskAction::MakeLink { path: path(text), target: target.into(), replaces })
+            world.apply(DiskAction::MakeLink { path: path(text), into: None, target: target.into(), replaces })
         };
         assert_eq!(make("d"), Ok(Applied::Present(world.stat("d"))), "{variant:?}");
         assert_eq!(make("d"), Err(ApplyError::Changed));
@@ -30,7 +30,7 @@ fn moves_never_replace_and_take_whole_folders_along() {
         world.write("a/file", "x");
         world.write("b/taken", "y");
         let go = |from: &str, expect: &Stat, to: &str| {
-            world.apply(DiskAction::Move { from: path(from), expect: expect.clone(), to: path(to) })
+            world.apply(DiskAction::Move { from: path(from), expect: expect.clone(), to: path(to), into: None })
         };
         let file = world.stat("a/file");
         assert_eq!(go("a/file", &file, "b/taken"), Err(ApplyError::Changed), "{variant:?}");
@@ -51,15 +51,39 @@ fn moves_never_replace_and_take_whole_folders_along() {
 }
 
 #[test]
+fn nothing_new_lands_in_another_folder_that_took_the_path() {
+    for (variant, world) in worlds() {
+        world.write("d/file", "x");
+        let into = Some(world.stat("d").file);
+        let file = world.stat("d/file");
+        let target = |name: &str| WriteTarget { path: path(name), into, size: 0, executable: false, modified: OLD, replaces: None };
+        let staged = world.disk.stage(target("d/new")).unwrap();
+        fs::rename(world.at("d"), world.at("away")).unwrap();
+        fs::create_dir(world.at("d")).unwrap();
+        let actions: Vec<Job> = vec![
+            staged.into(),
+            DiskAction::MakeFolder { path: path("d/folder"), into }.into(),
+            DiskAction::MakeLink { path: path("d/link"), into, target: "x".into(), replaces: None }.into(),
+            DiskAction::Move { from: path("away/file"), expect: file, to: path("d/file"), into }.into(),
+        ];
+        for job in actions {
+            assert_eq!(world.apply(job), Err(ApplyError::Changed), "{variant:?}");
+        }
+        assert_eq!(tree(&world.at("d")), [], "{variant:?}");
+        world.assert_clean("another folder");
+    }
+}
+
+#[test]
 fn a_batch_sees_its_own_earlier_actions() {
     for (variant, world) in worlds() {
         world.write("a/file", "x");
         let (folder, file) = (world.stat("a"), world.stat("a/file"));
         let outcomes = world.disk.apply(vec![
-            DiskAction::MakeFolder { path: path("d") }.into(),
-            DiskAction::MakeLink { path: path("d/l"), target: "t".into(), replaces: None }.into(),
-            DiskAction::Move { from: path("a"), expect: folder, to: path("d/a") }.into(),
-            DiskAction::MakeFolder { path: path("a") }.into(),
+            DiskAction::MakeFolder { path: path("d"), into: None }.into(),
+            DiskAction::MakeLink { path: path("d/l"), into: None, target: "t".into(), replaces: None }.into(),
+            DiskAction::Move { from: path("a"), expect: folder, to: path("d/a"), into: None }.into(),
+            DiskAction::MakeFolder { path: path("a"), into: None }.into(),
             DiskAction::Trash { path: path("a/file"), expect: file.clone() }.into(),
             DiskAction::Trash { path: path("d/a/file"), expect: file }.into(),
         ]);

@@ -19,7 +19,7 @@ fn a_folder_replaced_by_a_link_leads_nowhere() {
         for action in actions(&file, &folder) {
             assert_eq!(world.apply(action.clone()), Err(ApplyError::Changed), "{variant:?} {action:?}");
         }
-        let make = DiskAction::MakeFolder { path: path("d/new") };
+        let make = DiskAction::MakeFolder { path: path("d/new"), into: None };
         assert_eq!(world.apply(make), Err(ApplyError::Changed), "{variant:?}");
         assert_eq!(world.stage("d/file", "x", None).unwrap_err(), ApplyError::Changed);
         assert_eq!(world.disk.scan(&path("d"), None).result, Err(ScanError::Gone));
@@ -69,7 +69,7 @@ fn a_folder_that_refuses_us_is_a_failure_that_names_the_path() {
     let before = tree(&world.at(""));
     as_nobody(|| {
         let mut jobs: Vec<Job> = actions(&file, &folder).into_iter().filter(not_meta).map(Job::Act).collect();
-        jobs.push(DiskAction::MakeFolder { path: path("d/new") }.into());
+        jobs.push(DiskAction::MakeFolder { path: path("d/new"), into: None }.into());
         jobs.push(world.stage("d/new", "x", None).unwrap().into());
         jobs.push(world.stage("d/file", "x", Some(Stat { executable: false, ..file.clone() })).unwrap().into());
         for job in jobs {
@@ -228,7 +228,7 @@ fn a_full_disk_is_told_and_changes_nothing() {
     drop(full);
     let number = (0..20).find(|number| fs::File::create(world.at(&format!("disk/{number}"))).is_err());
     assert!(number.is_some(), "no name is left");
-    let make = DiskAction::MakeFolder { path: path("disk/folder") };
+    let make = DiskAction::MakeFolder { path: path("disk/folder"), into: None };
     assert_eq!(world.apply(make), Err(ApplyError::NoSpace));
     assert_eq!(world.stage("disk/other", "x", None).unwrap_err(), ApplyError::NoSpace);
     assert_eq!(world.read("disk/file"), "old");
@@ -245,7 +245,7 @@ fn a_disk_mounted_inside_the_folder_is_synced_but_nothing_moves_across() {
     world.write("file", "x");
     world.put("disk/new", "y", None).unwrap();
     assert_eq!(world.read("disk/new"), "y");
-    let across = DiskAction::Move { from: path("file"), expect: world.stat("file"), to: path("disk/file") };
+    let across = DiskAction::Move { from: path("file"), expect: world.stat("file"), to: path("disk/file"), into: None };
     assert!(matches!(world.apply(across), Err(ApplyError::Failed(text)) if text.contains("different file systems")));
     let expect = world.stat("disk/new");
     assert_eq!(world.apply(DiskAction::Trash { path: path("disk/new"), expect }), Ok(Applied::Absent));
@@ -268,7 +268,8 @@ fn what_cannot_be_copied_to_the_trash_stays_where_it_is() {
         let expect = disk.scan(&ItemPath::top(), None).result.unwrap().entries.remove(0).stat;
         let trash = DiskAction::Trash { path: path("big"), expect: expect.clone() };
         assert_eq!(disk.apply(vec![trash.into()]), [Err(ApplyError::NoSpace)], "{renames:?}");
-        let target = WriteTarget { path: path("big"), size: 0, executable: false, modified: OLD, replaces: Some(expect) };
+        let target =
+            WriteTarget { path: path("big"), into: None, size: 0, executable: false, modified: OLD, replaces: Some(expect) };
         let staged = disk.stage(target).unwrap();
         assert_eq!(disk.apply(vec![staged.into()]), [Err(ApplyError::NoSpace)], "{renames:?}");
         assert_eq!(tree(&world.at("root")), [("big".to_owned(), Some(big))], "{renames:?}");

@@ -90,7 +90,8 @@ impl World {
     }
 
     fn stage(&self, text: &str, content: &str, replaces: Option<Stat>) -> Result<Staged, ApplyError> {
-        let target = WriteTarget { path: path(text), size: content.len() as u64, executable: false, modified: OLD, replaces };
+        let target =
+            WriteTarget { path: path(text), into: None, size: content.len() as u64, executable: false, modified: OLD, replaces };
         let staged = self.disk.stage(target)?;
         let mut file = &**staged.file();
         file.write_all(content.as_bytes()).unwrap();
@@ -154,10 +155,10 @@ fn trashed(entries: &[(&str, &str)]) -> Vec<(String, String)> {
 
 fn actions(stat: &Stat, folder: &Stat) -> Vec<DiskAction> {
     vec![
-        DiskAction::Move { from: path("d/file"), expect: stat.clone(), to: path("d/moved") },
+        DiskAction::Move { from: path("d/file"), expect: stat.clone(), to: path("d/moved"), into: None },
         DiskAction::SetMeta { path: path("d/file"), expect: stat.clone(), modified: OLD, executable: true },
         DiskAction::Trash { path: path("d/file"), expect: stat.clone() },
-        DiskAction::MakeLink { path: path("d/file"), target: "x".into(), replaces: Some(stat.clone()) },
+        DiskAction::MakeLink { path: path("d/file"), into: None, target: "x".into(), replaces: Some(stat.clone()) },
         DiskAction::RemoveFolder { path: path("d/sub"), expect: folder.clone() },
     ]
 }

@@ -9,7 +9,8 @@ fn a_new_file_is_whole_with_its_time_and_mode() {
         assert_eq!(world.read("file"), "content", "{variant:?}");
         assert_eq!(stat, world.stat("file"), "{variant:?}");
         assert_eq!((stat.size, stat.modified, stat.executable), (7, OLD, false));
-        let target = WriteTarget { path: path("run"), size: 0, executable: true, modified: ModifiedAt(-1), replaces: None };
+        let target =
+            WriteTarget { path: path("run"), into: None, size: 0, executable: true, modified: ModifiedAt(-1), replaces: None };
         let Applied::Present(stat) = world.apply(world.disk.stage(target).unwrap()).unwrap() else { panic!("absent") };
         assert_eq!((stat.executable, stat.modified, stat.size), (true, ModifiedAt(-1), 0), "{variant:?}");
         world.assert_clean("new file");
@@ -95,9 +96,10 @@ fn an_incomplete_or_dropped_file_is_never_published() {
         staged.file().set_len(2).unwrap();
         assert!(matches!(world.apply(staged), Err(ApplyError::Failed(text)) if text.contains("file")), "{variant:?}");
         drop(world.stage("file", "abc", None).unwrap());
-        let write = world.apply(DiskAction::MakeFolder { path: path("other") });
+        let write = world.apply(DiskAction::MakeFolder { path: path("other"), into: None });
         assert!(write.is_ok());
-        let target = WriteTarget { path: path("huge"), size: u64::MAX / 2, executable: false, modified: OLD, replaces: None };
+        let target =
+            WriteTarget { path: path("huge"), into: None, size: u64::MAX / 2, executable: false, modified: OLD, replaces: None };
         assert_eq!(world.disk.stage(target).unwrap_err(), ApplyError::NoSpace, "{variant:?}");
         assert!(!world.at("file").exists());
         world.assert_clean("incomplete");
@@ -155,7 +157,7 @@ fn odd_names_are_names() {
 fn a_sparse_file_is_read_and_staged_without_its_holes() {
     let world = World::new(Variant::Same);
     let size = 1 << 30;
-    let target = WriteTarget { path: path("sparse"), size, executable: false, modified: OLD, replaces: None };
+    let target = WriteTarget { path: path("sparse"), into: None, size, executable: false, modified: OLD, replaces: None };
     let staged = world.disk.stage(target).unwrap();
     staged.file().set_len(size).unwrap();
     std::os::unix::fs::FileExt::write_at(&**staged.file(), b"end", size - 3).unwrap();

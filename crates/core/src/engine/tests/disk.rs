@@ -172,6 +172,12 @@ impl Disk {
         if same { Ok(inode) } else { Err(ApplyError::Changed) }
     }
 
+    fn expect_folder(&self, path: &ItemPath, expected: Option<FileId>) -> Result<(), ApplyError> {
+        let (folder, _) = path.split().ok_or(ApplyError::Changed)?;
+        let inode = self.find(&folder).ok_or(ApplyError::Changed)?;
+        if expected.is_none_or(|expected| self.stat(inode).file == expected) { Ok(()) } else { Err(ApplyError::Changed) }
+    }
+
     fn take_away(&mut self, inode: u64) {
         if let Data::File(bytes) = &self.nodes[&inode].data {
             self.taken_away.push(bytes.clone());
@@ -197,20 +203,24 @@ impl Disk {
 
     pub fn apply(&mut self, action: &DiskAction, chunks: &BTreeMap<ChunkName, Vec<u8>>) -> Result<Applied, ApplyError> {
         match action {
-            DiskAction::MakeFolder { path } => {
+            DiskAction::MakeFolder { path, into } => {
+                self.expect_folder(path, *into)?;
                 self.clear_for(path, None)?;
                 self.place(path, Data::Folder(BTreeMap::new()), 0, false)
             }
-            DiskAction::MakeLink { path, target, replaces } => {
+            DiskAction::MakeLink { path, into, target, replaces } => {
+                self.expect_folder(path, *into)?;
                 self.clear_for(path, replaces.as_ref())?;
                 self.place(path, Data::Link(target.to_string()), 0, false)
             }
-            DiskAction::Write { path, body, modified, replaces, .. } => {
+            DiskAction::Write { path, into, body, modified, replaces, .. } => {
+                self.expect_folder(path, *into)?;
                 let bytes = fetch(body, chunks)?;
                 self.clear_for(path, replaces.as_ref())?;
                 self.place(path, Data::File(bytes), modified.0, body.executable)
             }
-            DiskAction::Move { from, expect, to } => {
+            DiskAction::Move { from, expect, to, into } => {
+                self.expect_folder(to, *into)?;
                 let inode = self.expect(from, expect)?;
                 if !self.rename(from, to) {
                     return Err(ApplyError::Changed);
