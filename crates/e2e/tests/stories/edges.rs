@@ -5,13 +5,14 @@ use stacksync_e2e::programs::checkout;
 use std::collections::BTreeMap;
 use std::process::Command;
 
-const ALLOWED: [(&str, &[&str]); 7] = [
+const ALLOWED: [(&str, &[&str]); 8] = [
     ("stacksync-core", &[]),
     ("objectmq", &[]),
     ("stacksync-protocol", &["stacksync-core"]),
     ("stacksync-chunks", &["stacksync-core"]),
     ("stacksync-server", &["stacksync-core", "objectmq", "stacksync-protocol", "stacksync-chunks"]),
     ("stacksync", &["stacksync-core", "objectmq", "stacksync-protocol", "stacksync-chunks"]),
+    ("stacksync-sim", &["stacksync-core", "objectmq", "stacksync-protocol", "stacksync-chunks", "stacksync-server"]),
     ("stacksync-e2e", &["stacksync-core", "objectmq", "stacksync-protocol", "stacksync-chunks"]),
 ];
 

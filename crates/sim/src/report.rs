@@ -1,0 +1,1 @@
+//! What a long run tells people: rates, failures, coverage.
