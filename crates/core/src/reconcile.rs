@@ -14,6 +14,7 @@
 
 use crate::commit::ItemCommit;
 use crate::names::passing_name;
+use crate::planted;
 use crate::trees::{Item, Local, Synced, Trees};
 use crate::values::{Body, ItemId, Kind, ModifiedAt, Name, Place, RemoteItem, Status, Version};
 use std::collections::BTreeSet;
@@ -166,10 +167,10 @@ impl<'a> Case<'a> {
         };
         let edited =
             !remote.body.same_bytes(&synced.body) || (remote.body.kind() != Kind::Folder && remote.version != synced.version);
-        if edited {
+        if edited && !planted!(DeleteBeatsEdit) {
             return self.decide(Step::Revive, "deleted here, changed on the service: the change wins");
         }
-        if self.context.wanted.contains(&self.id) {
+        if self.context.wanted.contains(&self.id) && !planted!(WantedForgotten) {
             return self.decide(Step::Revive, "deleted here, but something in it lives on");
         }
         if self.context.held.contains(&self.id) {
@@ -261,7 +262,7 @@ impl<'a> Case<'a> {
                 self.decide(Step::Disk(DiskStep::RemoveFolder), "deleted on the service")
             };
         }
-        if local.place != synced.place || !body.same_bytes(&synced.body) {
+        if (local.place != synced.place || !body.same_bytes(&synced.body)) && !planted!(DeleteBeatsLocalEdit) {
             return self.push(
                 local,
                 body,
@@ -288,15 +289,17 @@ impl<'a> Case<'a> {
 
     /// The service has a newer version than the one agreed on.
     fn pull(&self, local: &Local, synced: &Synced, remote: &RemoteItem) -> Decision {
-        if remote.place != synced.place && local.place != remote.place {
+        if remote.place != synced.place && local.place != remote.place && !planted!(MoveUndoesMove) {
             return self.pull_place(&remote.place, DiskStep::Follow, "moved on the service");
         }
         match &local.body {
             None if remote.body.same_bytes(&synced.body) => self.decide(Step::Read, "has its content changed here too?"),
             Some(_) if remote.body.same_bytes(&synced.body) => self.pull_meta(local, Some(synced), remote),
+            None if planted!(UnreadIsUnchanged) => self.decide(Step::Disk(DiskStep::Replace), "changed on the service"),
             None => self.decide(Step::Read, "changed on the service; has it changed here too?"),
             Some(body) if body.same_bytes(&remote.body) => self.pull_meta(local, Some(synced), remote),
             Some(body) if body.same_bytes(&synced.body) => self.decide(Step::Disk(DiskStep::Replace), "changed on the service"),
+            Some(_) if planted!(StaleBase) => self.decide(Step::Disk(DiskStep::Replace), "changed on the service"),
             Some(_) => self.conflict(local, "changed on both sides"),
         }
     }
@@ -311,7 +314,7 @@ impl<'a> Case<'a> {
             return self.decide(Step::Adopt, "equal on both sides");
         };
         let executable = match synced.map(|synced| &synced.body) {
-            Some(Body::File(before)) if before.executable == there.executable => here.executable,
+            Some(Body::File(before)) if before.executable == there.executable && !planted!(ModeFromService) => here.executable,
             Some(_) | None => there.executable,
         };
         let modified = match synced {
@@ -323,7 +326,7 @@ impl<'a> Case<'a> {
         if executable == here.executable && modified == local.stat.modified {
             return match synced {
                 // The time is news, and must not be taken for what both sides agreed on.
-                Some(synced) if modified != remote.modified && touched(local, synced) => {
+                Some(synced) if modified != remote.modified && touched(local, synced) && !planted!(TimeIsAgreed) => {
                     self.decide(Step::Rebase, "its time changed here; the service's newer version has the old one")
                 }
                 Some(_) | None => self.decide(Step::Adopt, "equal on both sides"),

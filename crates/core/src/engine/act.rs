@@ -4,6 +4,7 @@ use super::work::{Busy, Op, Purpose};
 use super::{DiskAction, Effect, Engine, FileId, OpId, Synced};
 use crate::commit::COMMIT_ITEMS_MAX;
 use crate::names::conflict_name;
+use crate::planted;
 use crate::reconcile::{Context, Decision, DiskStep, Step, Wait, reconcile};
 use crate::trees::Local;
 use crate::values::{Body, ItemId, Kind, Name, Place, RemoteItem};
@@ -194,6 +195,9 @@ impl Engine {
         let body = self.body_to_write(id, &remote);
         let replaces = replaced.map(|local| local.stat);
         let bytes = body.size();
+        if planted!(SyncedBeforeDisk) {
+            self.put_synced(id, Some(agreed(&remote, None)));
+        }
         let action = match &body {
             Body::Folder => DiskAction::MakeFolder { path, into },
             Body::Link(target) => DiskAction::MakeLink { path, into, target: target.clone(), replaces },

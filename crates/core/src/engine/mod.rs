@@ -33,6 +33,7 @@ pub use input::{
 pub use report::{PlanLine, Problem, Status, Why};
 
 use crate::names::Mint;
+use crate::planted;
 use crate::trees::{Local, Trees};
 use crate::values::{Body, ItemId};
 use guard::Guard;
@@ -264,7 +265,10 @@ impl Engine {
             let known = item.remote_live().is_some() || item.synced.is_some();
             (id, known.then(|| Row { remote: item.remote.clone(), synced: item.synced.clone() }))
         });
-        let delta = StateDelta { rows: rows.collect(), cursor };
+        let mut delta = StateDelta { rows: rows.collect(), cursor };
+        if planted!(CursorBeforeRows) {
+            self.effects.push_back(Effect::Remember(StateDelta { rows: Vec::new(), cursor: delta.cursor.take() }));
+        }
         self.effects.push_back(Effect::Remember(delta));
     }
 

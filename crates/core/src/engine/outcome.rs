@@ -5,6 +5,7 @@ use super::input::{Applied, ApplyError, CallError, UploadError, Uploaded};
 use super::work::{Committing, Op, Purpose, Trouble};
 use super::{Engine, OpId, Synced};
 use crate::commit::{CommitAnswer, Refusal, Verdict};
+use crate::planted;
 use crate::reconcile::RULES_NAME;
 use crate::trees::Local;
 use crate::values::{Body, CommitId, ItemId, Kind, RemoteItem, Status};
@@ -123,7 +124,7 @@ impl Engine {
                 self.clear_place(place.parent, &place.name, id);
                 self.put_local(id, None);
                 self.put_synced(id, None);
-                self.put_local(copy, Some(Local { place, stat, body, ignored: false }));
+                self.put_local(copy, Some(Local { place, stat, body, ignored: planted!(CopyStaysHere) }));
             }
             (Some(Purpose::Remove), Applied::Absent) => {
                 self.log(id, "deleted", "");

@@ -8,6 +8,7 @@
 use super::input::{Entry, Listing, ScanError};
 use super::{DELETE_GRACE_MS, Effect, Engine, RESCAN_EVERY_MS, ROOT_EVERY_MS};
 use super::{FileId, Stat};
+use crate::planted;
 use crate::trees::{Item, Local};
 use crate::values::{Body, FileBody, ItemId, ItemPath, Kind, Name, Place};
 use std::collections::{BTreeMap, BTreeSet};
@@ -184,6 +185,7 @@ impl Engine {
                 None if folder.is_none() => self.root_is_lost("the folder is gone".into()),
                 None => {}
             },
+            Err(ScanError::RootLost(_)) if planted!(LostRootIsEmpty) => self.listed(folder, names, Listing::default()),
             Err(ScanError::RootLost(reason)) => self.root_is_lost(reason),
             Err(ScanError::Unreadable(reason)) => {
                 self.scans.skipped.entry(folder).or_default().insert(String::new(), reason);
@@ -230,7 +232,7 @@ impl Engine {
             .entries
             .iter()
             .map(|entry| entry.name.as_str())
-            .chain(listing.skipped.iter().map(|skipped| skipped.name.as_str()))
+            .chain(listing.skipped.iter().filter(|_| !planted!(UnreadableIsGone)).map(|skipped| skipped.name.as_str()))
             .collect();
         let known: Vec<ItemId> = match names {
             None => {
@@ -359,7 +361,7 @@ impl Engine {
         let Stranger { folder, entry } = &stranger;
         let moved = self.owner_of(entry.stat.file, entry.stat.kind).filter(|owner| {
             let gone = self.trees.local(*owner).is_none();
-            (gone || self.scans.missing.contains(owner)) && !self.work.is_applying(*owner)
+            (gone || self.scans.missing.contains(owner)) && !self.work.is_applying(*owner) && !planted!(MoveIsNew)
         });
         let Some(owner) = moved else { return Some(stranger) };
         if !self.trees.folder_is_local(*folder) {
@@ -471,7 +473,7 @@ impl Engine {
             self.fresh.insert(id, self.now.ms + DELETE_GRACE_MS);
         }
         if self.guard.holds(synced.len(), self.trees.local_count(), self.now) {
-            let pending: Vec<ItemId> = self.fresh.keys().copied().collect();
+            let pending: Vec<ItemId> = self.fresh.keys().copied().filter(|_| !planted!(GuardLetsRestPass)).collect();
             self.held.extend(pending.iter().copied());
             self.held.extend(synced);
         }

@@ -6,6 +6,7 @@
 
 use super::input::{CallError, ChangesPage, Cursor, Notice};
 use super::{ASK_EVERY_MS, Effect, Engine, Synced};
+use crate::planted;
 use crate::values::{ItemId, RemoteItem, Revision};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -131,11 +132,12 @@ impl Engine {
             return;
         }
         self.service.head = self.service.head.max(notice.to);
-        let Some(items) = notice.items else { return self.ask_soon() };
+        let Some(items) = notice.items.or_else(|| planted!(NoticeIsChanges).then(Vec::new)) else { return self.ask_soon() };
         for item in items {
             self.learn(item);
         }
-        self.service.advance(notice.from, notice.to);
+        let from = if planted!(GapIgnored) { self.service.cursor.revision } else { notice.from };
+        self.service.advance(from, notice.to);
         if self.service.cursor.revision < notice.to {
             self.ask_soon();
         }
@@ -161,7 +163,7 @@ impl Engine {
         self.service.problem = None;
         let known_epoch = self.service.cursor.epoch;
         let back_in_time = page.head < page.since || (known_epoch != 0 && known_epoch != page.epoch);
-        if back_in_time && self.service.afresh.is_none() {
+        if back_in_time && self.service.afresh.is_none() && !planted!(EpochIgnored) {
             self.service.afresh = Some((Revision::ZERO, BTreeMap::new()));
             self.service.head = Revision::ZERO;
             return self.ask_soon();
@@ -225,11 +227,19 @@ impl Engine {
         let ids: BTreeSet<ItemId> = self.trees.ids().chain(all.keys().copied()).collect();
         for id in ids {
             let Some(remote) = all.remove(&id) else {
+                if planted!(FreshServiceDeletes)
+                    && let Some(remote) = self.trees.get(id).remote.clone()
+                {
+                    self.put_remote(id, Some(RemoteItem { deleted: true, ..remote }));
+                    continue;
+                }
                 self.forget_remote(id);
                 continue;
             };
             let synced = self.trees.get(id).synced.clone();
-            self.put_synced(id, synced.and_then(|synced| rebase(synced, &remote)));
+            if !planted!(OlderServiceWins) {
+                self.put_synced(id, synced.and_then(|synced| rebase(synced, &remote)));
+            }
             self.put_remote(id, Some(remote));
         }
         self.service.cursor = Cursor { epoch, revision: to };

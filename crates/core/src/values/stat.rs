@@ -1,6 +1,7 @@
 //! What one look at a file tells, without opening it.
 
 use super::{Kind, ModifiedAt};
+use crate::planted;
 use std::sync::Arc;
 
 /// What makes a file on disk the same file under another name: inode and, where the file system tells, birth time.
@@ -35,7 +36,7 @@ impl Stat {
     /// Whether the bytes must be the same as when `earlier` was seen: same file, size and modification time.
     pub fn same_content(&self, earlier: &Self) -> bool {
         self.kind == earlier.kind
-            && self.file == earlier.file
+            && (self.file == earlier.file || planted!(SameSizeIsSame))
             && self.size == earlier.size
             && self.modified == earlier.modified
             && self.target == earlier.target

@@ -8,6 +8,7 @@ use super::answer_codec::{decode, encode, encode_item};
 use super::rows::{first, run};
 use super::{Commit, CommitOutcome, DbError, PlaceRule, UnixMs};
 use rusqlite::{Connection, params};
+use stacksync_core::planted;
 use stacksync_core::values::DeviceId;
 use std::collections::HashMap;
 
@@ -25,7 +26,7 @@ const COUNTED_DEVICES_MAX: usize = 65_536;
 /// What identifies a commit of a device.
 pub(super) struct RequestKey {
     /// Hash of the request id.
-    request: i64,
+    pub(super) request: i64,
     /// Hash of everything that the answer depends on besides the state of the workspace.
     fingerprint: [u8; 16],
 }
@@ -61,6 +62,13 @@ pub(super) enum Stored {
 pub(super) fn stored(connection: &Connection, commit: &Commit, key: &RequestKey) -> Result<Stored, DbError> {
     let sql = "SELECT fingerprint = ?3, answer FROM answers WHERE device = ?1 AND request = ?2";
     let params = params![commit.device.0.as_bytes(), key.request, key.fingerprint.as_slice()];
+    if planted!(RetryForgotten) {
+        run(
+            connection,
+            "DELETE FROM answers WHERE device = ?1 AND request = ?2",
+            params![commit.device.0.as_bytes(), key.request],
+        )?;
+    }
     Ok(match first(connection, sql, params, |row| Ok((row.get::<_, bool>(0)?, row.get::<_, Vec<u8>>(1)?)))? {
         None => Stored::Nothing,
         Some((false, _)) => Stored::OtherCommit,

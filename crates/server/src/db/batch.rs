@@ -12,6 +12,7 @@ use super::{Commit, CommitOutcome, DbError, Made, Notice, NoticeContent, outbox}
 use rusqlite::{Connection, params};
 use stacksync_core::commit::{CommitAnswer, ItemCommit, Verdict};
 use stacksync_core::decide::{Decision, Facts, NewVersion, Quota, decide};
+use stacksync_core::planted;
 use stacksync_core::values::{Body, Revision, Status, UserId, WorkspaceId};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -195,7 +196,7 @@ impl<'a> Batch<'a> {
         };
         let content = NoticeContent::Commit {
             workspace: commit.workspace,
-            from: outcome.answer.from,
+            from: if planted!(NoticeFromZero) { Revision::ZERO } else { outcome.answer.from },
             to: outcome.answer.to,
             device: commit.device,
             request_id: commit.id.clone(),
@@ -217,7 +218,9 @@ fn save(connection: &Connection, commit: &Commit, workspace: Workspace, new: &Ne
              device, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
         }
         Some(_) => {
-            keep_past(connection, &new.item)?;
+            if !planted!(HistoryDropped) {
+                keep_past(connection, &new.item)?;
+            }
             "UPDATE items SET revision = ?2, version = ?4, status = ?5, kind = ?6, parent = ?7, name = ?8, name_key = ?9, modified = ?10, \
              adler32 = ?11, executable = ?12, device = ?13, body = ?14 WHERE id = ?3 AND workspace = ?1"
         }
@@ -227,7 +230,9 @@ fn save(connection: &Connection, commit: &Commit, workspace: Workspace, new: &Ne
         Body::File(file) => (file.adler32, file.executable),
         Body::Folder | Body::Link(_) => (0, false),
     };
+    let executable = executable && !planted!(ModeDropped);
     let key = (item.status != Status::Deleted).then(|| item.place.name.key());
+    let key = key.as_ref().map(|key| if planted!(NameCaseIgnored) { item.place.name.as_str() } else { key.as_str() });
     let params = params![
         workspace.number,
         signed(workspace.revision.0),
@@ -237,7 +242,7 @@ fn save(connection: &Connection, commit: &Commit, workspace: Workspace, new: &Ne
         kind_number(item.body.kind()),
         parent_number(item.place.parent),
         item.place.name.as_str(),
-        key.as_ref().map(|key| key.as_str()),
+        key,
         item.modified.0,
         adler32,
         executable,

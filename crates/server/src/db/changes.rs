@@ -3,6 +3,7 @@
 use super::rows::{self, all, first, item_columns, signed, unsigned, uuid};
 use super::{ChangedItem, Changes, Db, DbError, TreeItem};
 use rusqlite::{Connection, params};
+use stacksync_core::planted;
 use stacksync_core::values::{ItemId, Revision, WorkspaceId};
 use stacksync_protocol::sync_service::CHANGES_PAGE_MAX;
 use std::collections::HashMap;
@@ -53,12 +54,15 @@ fn changes(connection: &Connection, workspace: WorkspaceId, since: Revision, lim
     let (number, head) = head(connection, workspace)?;
     let epoch = connection.prepare_cached("SELECT epoch FROM meta")?.query_row([], |row| uuid(row, 0))?;
     let sql = concat!("SELECT ", item_columns!(), " FROM items WHERE workspace = ?1 AND revision > ?2 ORDER BY revision LIMIT ?3");
-    let items = all(connection, sql, params![number, signed(since.0), limit], rows::item)?;
+    let mut items = all(connection, sql, params![number, signed(since.0), limit], rows::item)?;
     // A full page may have left changes out: it reaches as far as its last item. Any other page holds all there is.
     let to = match items.last() {
-        Some(last) if items.len() >= limit as usize => last.item.revision,
+        Some(last) if items.len() >= limit as usize && !planted!(PageSkips) => last.item.revision,
         _ => head,
     };
+    if planted!(TombstoneForgotten) {
+        items.retain(|entry| !entry.item.deleted);
+    }
     Ok(Changes { epoch, to, head, items })
 }
 

@@ -9,6 +9,7 @@ use super::checkpoint::Checkpoints;
 use super::stats::Counters;
 use super::{Commit, CommitOutcome, DbError, Notice, outbox};
 use rusqlite::Connection;
+use stacksync_core::planted;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -116,7 +117,7 @@ impl Writer {
     fn transact(&mut self, jobs: &mut [Job]) -> Result<Vec<Notice>, DbError> {
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let mut batch = Batch::new(&transaction, &mut self.trim);
-        for job in jobs {
+        for job in jobs.iter_mut() {
             match job {
                 Job::Commit(job) => job.result = Some(batch.commit(&job.commit, &job.key)?),
                 Job::Write(write) => batch.write(write.as_mut())?,
@@ -127,6 +128,20 @@ impl Writer {
         let forget = told >= self.forgotten + FORGET_NOTICES_EVERY;
         if forget {
             outbox::forget(&transaction, told)?;
+        }
+        let unlucky = |job: &Job| matches!(job, Job::Commit(job) if job.key.request % 16 == 0);
+        if planted!(AnsweredBeforeCommit) && jobs.iter().any(unlucky) {
+            transaction.rollback()?;
+            return Ok(Vec::new());
+        }
+        if planted!(NoticeUnsaved) && jobs.iter().any(unlucky) {
+            transaction.rollback()?;
+            for job in jobs {
+                if let Job::Commit(job) = job {
+                    job.result = Some(Err(DbError::Unknown));
+                }
+            }
+            return Ok(notices);
         }
         transaction.commit()?;
         if forget {
