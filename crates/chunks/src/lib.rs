@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod batch;
+pub mod crash;
 pub mod pack;
 pub mod store;
 pub mod ticket;

@@ -4,6 +4,7 @@
 //! keyed BLAKE3 hash over all of it together with the operation, the container and the chunk. It must never be valid for another of
 //! these. Whoever holds the key can make any ticket: it stays in the service's own folder and is wiped from memory.
 
+use crate::crash_point;
 use stacksync_core::values::{ChunkName, DeviceId, WorkspaceId};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -141,10 +142,15 @@ impl TicketKey {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
         let mut file = options.open(&temporary).map_err(failed("create", &temporary))?;
-        file.write_all(&self.0).and_then(|()| file.sync_all()).map_err(failed("write", &temporary))?;
+        file.write_all(&self.0).map_err(failed("write", &temporary))?;
+        crash_point!("ticket-key.before-sync");
+        file.sync_all().map_err(failed("write", &temporary))?;
+        crash_point!("ticket-key.before-rename");
         fs::rename(&temporary, path).map_err(failed("create", path))?;
+        crash_point!("ticket-key.after-rename");
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("save", folder))?;
+        crash_point!("ticket-key.after-sync");
         Ok(self)
     }
 

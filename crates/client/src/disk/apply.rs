@@ -11,6 +11,7 @@ use super::look::{Look, Mount, Seen, as_expected, look, look_at_open, mode_with,
 use super::stage::{Staged, StagingPlace};
 use rustix::fs::{Mode, OFlags, fchmod, fchown, fsync, futimens, mkdirat, openat, renameat};
 use rustix::io::Errno;
+use stacksync_chunks::crash_point;
 use stacksync_core::engine::{Applied, ApplyError, DiskAction, FileId, Stat};
 use stacksync_core::values::{ItemPath, Kind, ModifiedAt, Name};
 use std::collections::HashMap;
@@ -167,6 +168,7 @@ impl<'a> Batch<'a> {
         let failed = |errno| refused("make the folder", path, errno);
         let (folder, name) = self.parent_as_seen(path, into)?;
         mkdirat(&folder.handle, name.as_str(), Mode::from_raw_mode(0o755)).map_err(failed)?;
+        crash_point!("make-folder.after");
         self.touch(&folder.handle);
         match look(&folder.handle, name.as_str()).map_err(failed)? {
             Look::Here(seen) => Ok(Applied::Present(seen.stat)),
@@ -239,6 +241,7 @@ impl<'a> Batch<'a> {
         if mode != before.mode & 0o777 {
             fchmod(&file, Mode::from_raw_mode(mode)).map_err(failed)?;
         }
+        crash_point!("set-meta.between-mode-and-time");
         // The time comes last, right after another look: setting it hides a write that came before it.
         let now = look_at_open(&file).map_err(failed);
         let unchanged = matches!(&now, Ok(Look::Here(seen)) if seen.stat.same_content(expect));
@@ -248,6 +251,7 @@ impl<'a> Batch<'a> {
             return Err(error);
         }
         let after = look_at_open(&file).map_err(failed)?;
+        crash_point!("set-meta.after");
         self.touch(&Arc::new(file));
         match after {
             // The time is what the file system made of it; a file of another size was written to meanwhile.
@@ -301,6 +305,7 @@ impl<'a> Batch<'a> {
     }
 
     fn wait_for_touched(&mut self) {
+        crash_point!("folders.before-sync");
         let touched: Vec<Arc<OwnedFd>> = self.touched.drain().map(|(_, changed)| changed).collect();
         let waited = if touched.len() <= 2 {
             touched.iter().try_for_each(fsync)
@@ -311,13 +316,16 @@ impl<'a> Batch<'a> {
                 waits.into_iter().try_for_each(|wait| wait.join().unwrap_or(Err(Errno::IO)))
             })
         };
+        crash_point!("folders.after-sync");
         self.not_durable = self.not_durable.or(waited.err());
     }
 }
 
 fn wait_for(staged: &Staged) -> Result<Option<Stat>, ApplyError> {
     // Not `fdatasync`: a time that is lost with the power would look like a local change.
+    crash_point!("stage.before-sync");
     fsync(staged.file()).map_err(|errno| refused("write", &staged.target().path, errno))?;
+    crash_point!("stage.after-sync");
     staged.complete().map(|seen| Some(seen.stat))
 }
 

@@ -5,6 +5,7 @@
 use super::look::{Look, look, timestamps};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fchmod, fsync, futimens, mkdirat, openat, symlinkat, unlinkat};
 use rustix::io::Errno;
+use stacksync_chunks::crash_point;
 use stacksync_core::values::Kind;
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -72,7 +73,10 @@ fn copy_file(from: &impl AsFd, name: &CStr, into: &impl AsFd, new_name: &CStr) -
         fchmod(&copy, Mode::from_raw_mode(seen.mode & 0o777))?;
         futimens(&copy, &timestamps(seen.stat.modified))?;
     }
-    Ok(fsync(&copy)?)
+    crash_point!("copy.before-sync");
+    fsync(&copy)?;
+    crash_point!("copy.after-sync");
+    Ok(())
 }
 
 /// Removes a file, link or folder with all that is below.

@@ -8,6 +8,7 @@ use super::folder::open_folder;
 use super::ignore_rules::{OWN_PREFIX, OWN_SUFFIX};
 use super::trash::Why;
 use rustix::fs::{AtFlags, unlinkat};
+use stacksync_chunks::crash_point;
 use stacksync_core::values::ItemPath;
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
@@ -56,6 +57,7 @@ impl Disk {
         if name.as_str().starts_with(&format!("{OWN_PREFIX}new-")) {
             return unlinkat(&handle, name.as_str(), AtFlags::empty()).is_ok();
         }
+        crash_point!("tidy.before-trash");
         let kept = self.in_trash(path);
         let moved = self.parts.own.trash().receive_copy(&kept, Why::Deleted, handle.as_fd(), name.as_str());
         moved.inspect_err(|error| tracing::warn!("cannot move {path} to the trash: {error}")).is_ok()

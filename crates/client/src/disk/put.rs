@@ -11,6 +11,7 @@ use super::stage::Temporary;
 use super::trash::Why;
 use rustix::fs::{AtFlags, RenameFlags, linkat, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
+use stacksync_chunks::crash_point;
 use stacksync_core::engine::{ApplyError, Stat};
 use stacksync_core::values::ItemPath;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -30,14 +31,21 @@ impl Renames {
     /// Renames, failing with EEXIST if something is there.
     pub fn rename_new(self, from: BorrowedFd<'_>, name: &str, to: BorrowedFd<'_>, new_name: &str) -> Result<(), Errno> {
         if self == Self::Flagged {
+            crash_point!("rename.before");
             match renameat_with(from, name, to, new_name, RenameFlags::NOREPLACE) {
                 Err(errno) if is_unsupported(errno) => {}
-                done => return done,
+                done => {
+                    crash_point!("rename.after");
+                    return done;
+                }
             }
         }
         // A second name for a file or link fails if the name is taken. Folders have no second name.
         match linkat(from, name, to, new_name, AtFlags::empty()) {
-            Ok(()) => unlinkat(from, name, AtFlags::empty()),
+            Ok(()) => {
+                crash_point!("rename.between-two-names");
+                unlinkat(from, name, AtFlags::empty())
+            }
             Err(Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK) => match look(to, new_name)? {
                 Look::Absent => renameat(from, name, to, new_name),
                 Look::Here(_) | Look::Odd(_) => Err(Errno::EXIST),
@@ -51,8 +59,12 @@ impl Renames {
         if self == Self::Plain {
             return Ok(false);
         }
+        crash_point!("exchange.before");
         match renameat_with(a, name, b, other, RenameFlags::EXCHANGE) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                crash_point!("exchange.after");
+                Ok(true)
+            }
             Err(errno) if is_unsupported(errno) => Ok(false),
             Err(errno) => Err(errno),
         }
@@ -151,6 +163,7 @@ impl Batch<'_> {
     ) -> Result<(), ApplyError> {
         let renames = self.disk.parts.renames;
         let put = self.take(folder, name, path, expect, Why::Replaced).and_then(|old| {
+            crash_point!("replace-in-steps.between");
             match renames.rename_new(staged.folder.as_fd(), &staged.name, folder.handle.as_fd(), name) {
                 Ok(()) => self.keep(&old, path, Why::Replaced).inspect_err(|_| {
                     let (from, to) = (folder.handle.as_fd(), staged.folder.as_fd());

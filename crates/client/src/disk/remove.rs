@@ -6,6 +6,7 @@ use super::look::{Look, as_expected, look};
 use super::trash::Why;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
+use stacksync_chunks::crash_point;
 use stacksync_core::engine::{Applied, ApplyError, Entry, Stat};
 use stacksync_core::reconcile::RULES_NAME;
 use stacksync_core::values::{ItemPath, Kind, Name};
@@ -30,8 +31,12 @@ impl Batch<'_> {
             Look::Here(seen) if expect.kind == Kind::Folder && as_expected(&seen.stat, expect) => {}
             Look::Here(_) | Look::Absent | Look::Odd(_) => return Err(ApplyError::Changed),
         }
+        crash_point!("remove-folder.before");
         match unlinkat(&folder.handle, name.as_str(), AtFlags::REMOVEDIR) {
-            Ok(()) => self.touch(&folder.handle),
+            Ok(()) => {
+                crash_point!("remove-folder.after");
+                self.touch(&folder.handle);
+            }
             Err(Errno::NOTEMPTY | Errno::EXIST) => {
                 self.only_ignored(path)?;
                 self.take_away_checked(&folder, &name, path, expect)?;

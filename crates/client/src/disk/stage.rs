@@ -9,6 +9,7 @@ use super::leftovers::staged_name;
 use super::look::{Look, Mount, Seen, look_at_open, mount_of};
 use rustix::fs::{AtFlags, Mode, OFlags, fstatvfs, openat, symlinkat, unlinkat};
 use rustix::io::Errno;
+use stacksync_chunks::crash_point;
 use stacksync_core::engine::{ApplyError, DiskAction, FileId, Stat};
 use stacksync_core::values::{ItemPath, ModifiedAt};
 use std::fs::File;
@@ -180,6 +181,7 @@ impl Disk {
             }
             other => failed(other),
         })?;
+        crash_point!("stage.after-create");
         if target.size >= ROOM_CHECKED_FROM {
             let disk = fstatvfs(&file).map_err(failed)?;
             if disk.f_bavail.saturating_mul(disk.f_frsize) < target.size {

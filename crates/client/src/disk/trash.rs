@@ -9,6 +9,7 @@ use super::look::{Mount, mount_of};
 use super::own_folders::own_folder;
 use rustix::fs::{Mode, OFlags, fsync, mkdirat, openat};
 use rustix::io::Errno;
+use stacksync_chunks::crash_point;
 use stacksync_core::values::ItemPath;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -166,10 +167,13 @@ impl Trash {
             }
         });
         let slot = slot.map_err(|errno| failed.unwrap_or(CopyError { errno }))?;
+        crash_point!("trash-copy.before-sync");
         for folder in &slot.touched {
             fsync(folder).map_err(|errno| CopyError { errno })?;
         }
+        crash_point!("trash-copy.before-remove");
         remove_tree(from, name).map_err(|errno| CopyError { errno })?;
+        crash_point!("trash-copy.after-remove");
         Ok(slot)
     }
 
@@ -195,6 +199,7 @@ impl Trash {
                 too_much = replaced_bytes > limits.replaced_bytes;
             }
             if too_old || too_much {
+                crash_point!("trash-sweep.before-remove");
                 match std::fs::remove_dir_all(&path) {
                     Ok(()) => swept.removed += 1,
                     Err(error) => {

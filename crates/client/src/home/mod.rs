@@ -10,6 +10,7 @@ pub use config::Config;
 pub use lock::HomeLock;
 pub use token::Token;
 
+use stacksync_chunks::crash_point;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -206,6 +207,7 @@ impl Home {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &file)(error)),
                 Ok(()) | Err(_) => {}
             }
+            crash_point!("home-forget.after-remove");
         }
         match fs::remove_dir_all(self.staging_dir()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", &self.staging_dir())(error)),
@@ -224,14 +226,19 @@ fn write_durably(file: &Path, content: &[u8]) -> Result<(), HomeError> {
     let write = || -> io::Result<()> {
         let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         out.write_all(content)?;
+        crash_point!("home-file.before-sync");
         out.sync_all()?;
+        crash_point!("home-file.before-rename");
         fs::rename(&beside, file)?;
+        crash_point!("home-file.after-rename");
         match file.parent() {
             Some(dir) => fs::File::open(dir)?.sync_all(),
             None => Ok(()),
         }
     };
-    write().map_err(failed("write", file))
+    write().map_err(failed("write", file))?;
+    crash_point!("home-file.after-sync");
+    Ok(())
 }
 
 #[cfg(test)]

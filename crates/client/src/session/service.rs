@@ -3,6 +3,7 @@
 use objectmq::{Broker, CallError as MqError, CallOptions, ConnectionState, Proxy, RemoteError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use stacksync_chunks::crash_point;
 use stacksync_core::commit::{CommitAnswer, ItemCommit};
 use stacksync_core::engine::{CallError, ChangesPage};
 use stacksync_core::values::{CommitId, Revision, WorkspaceId};
@@ -85,7 +86,9 @@ impl Service {
             request_id: Some(id.to_string()),
             user_id: None,
         };
+        crash_point!("commit.before-send");
         let answer: CommitNotification = self.call(&self.sync, "commit", &request).await?;
+        crash_point!("commit.after-answer");
         answer.to_answer(items.len()).map_err(|error| incomprehensible("commit", &error))
     }
 

@@ -2,6 +2,7 @@
 
 use super::StateError;
 use rusqlite::{Connection, OpenFlags};
+use stacksync_chunks::crash_point;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -74,7 +75,9 @@ pub fn open_or_begin(file: &Path) -> Result<(Connection, Opened), StateError> {
 /// Moves a database that cannot be used out of the way; only the last such one is kept.
 pub(super) fn put_aside(file: &Path) -> Result<PathBuf, StateError> {
     let aside = file.with_extension("db.damaged");
+    crash_point!("state-put-aside.before-rename");
     fs::rename(file, &aside).map_err(|error| StateError::Damaged { file: file.to_owned(), problem: error.to_string() })?;
+    crash_point!("state-put-aside.after-rename");
     for extension in ["db-wal", "db-shm"] {
         // Without its database a log of changes says nothing.
         let _ = fs::remove_file(file.with_extension(extension));
@@ -124,9 +127,12 @@ fn format(connection: &Connection, file: &Path) -> Result<i64, StateError> {
 }
 
 fn create(connection: &Connection) -> rusqlite::Result<()> {
+    crash_point!("state-create.before-commit");
     connection.execute_batch(&format!(
         "BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT}; COMMIT;"
-    ))
+    ))?;
+    crash_point!("state-create.after-commit");
+    Ok(())
 }
 
 fn check(connection: &Connection, file: &Path) -> Result<(), StateError> {

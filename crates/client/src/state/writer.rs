@@ -5,6 +5,7 @@
 use super::reader::{self, Loaded};
 use super::{Flag, LOG_LINES_MAX, Opened, StateError, WorkspaceEntry, codec, schema};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use stacksync_chunks::crash_point;
 use stacksync_core::engine::{LogEntry, StateDelta};
 use stacksync_core::values::WorkspaceId;
 use std::path::{Path, PathBuf};
@@ -200,7 +201,10 @@ fn write_group(connection: &mut Connection, group: &[Write]) -> rusqlite::Result
     if logged {
         transaction.execute("DELETE FROM log WHERE seq <= (SELECT max(seq) FROM log) - ?1", [LOG_LINES_MAX])?;
     }
-    transaction.commit()
+    crash_point!("state.before-commit");
+    transaction.commit()?;
+    crash_point!("state.after-commit");
+    Ok(())
 }
 
 /// `None` for a workspace that was forgotten while something about it was still waiting.

@@ -7,6 +7,7 @@ pub mod certificate;
 pub mod server_file;
 
 use rustix::fs::{FlockOperation, flock};
+use stacksync_chunks::crash_point;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -165,16 +166,18 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), DataDirErro
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.tmp", std::process::id()));
     let temporary = PathBuf::from(temporary);
-    let written = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all()));
-    written.map_err(on("write", path))
+    let written = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        crash_point!("server-file.before-sync");
+        file.sync_all()?;
+        crash_point!("server-file.before-rename");
+        fs::rename(&temporary, path)?;
+        crash_point!("server-file.after-rename");
+        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    });
+    written.map_err(on("write", path))?;
+    crash_point!("server-file.after-sync");
+    Ok(())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 use super::{OpenError, open};
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
+use stacksync_chunks::crash_point;
 use std::ffi::c_int;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-/// Pages in the log after which it is copied.
-const LOG_PAGES: u32 = 12_000;
+/// Pages in the log after which it is copied. Crash tests, whose worlds are small, want it to happen.
+const LOG_PAGES: u32 = if cfg!(feature = "crash-points") { 40 } else { 12_000 };
 /// Pages that the writer may copy while others wait for him.
 const REST_PAGES: i64 = 500;
 /// Rounds in which the thread tries to leave the writer no more than that.
@@ -108,7 +109,10 @@ fn copy_nearly_all(connection: &Connection) {
 
 /// Copies what no reader forbids; returns the pages of the log that were ever copied.
 fn copy(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2))
+    crash_point!("db.before-checkpoint");
+    let copied = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2));
+    crash_point!("db.after-checkpoint");
+    copied
 }
 
 #[cfg(test)]

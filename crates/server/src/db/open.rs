@@ -7,6 +7,7 @@
 use super::OpenError;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use stacksync_chunks::crash_point;
 use std::path::Path;
 use std::time::Duration;
 use uuid::Uuid;
@@ -88,7 +89,9 @@ fn migrate(connection: &mut Connection) -> Result<(), OpenTrouble> {
         0 => create(&transaction)?,
         seen => apply(&transaction, seen)?,
     }
+    crash_point!("db-open.before-commit");
     transaction.commit()?;
+    crash_point!("db-open.after-commit");
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use super::checkpoint::Checkpoints;
 use super::stats::Counters;
 use super::{Commit, CommitOutcome, DbError, Notice, outbox};
 use rusqlite::Connection;
+use stacksync_chunks::crash_point;
 use stacksync_core::planted;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -143,7 +144,9 @@ impl Writer {
             }
             return Ok(notices);
         }
+        crash_point!("db.before-commit");
         transaction.commit()?;
+        crash_point!("db.after-commit");
         if forget {
             self.forgotten = told;
         }
@@ -157,6 +160,7 @@ impl Writer {
         for notice in notices {
             let _ = self.notices.try_send(notice);
         }
+        crash_point!("db.before-answer");
         for job in jobs {
             match job {
                 Job::Commit(job) => {

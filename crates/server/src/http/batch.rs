@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
+use stacksync_chunks::crash_point;
 use stacksync_chunks::pack::PACKED_BYTES_MAX;
 use stacksync_chunks::store::StoreError;
 use stacksync_chunks::ticket::Op;
@@ -52,6 +53,7 @@ async fn store(door: &Door, container: &str, signed: &Signed, headers: &HeaderMa
         }
     }
     store_group(door, container, group, bytes).await?;
+    crash_point!("chunk-put.before-answer");
     Ok(StatusCode::NO_CONTENT)
 }
 

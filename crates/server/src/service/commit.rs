@@ -7,6 +7,7 @@ use super::answer::{Asked, to_committer};
 use super::border::understand;
 use super::{Authorized, Context, Fault, Principal};
 use crate::db::{Commit, CommitOutcome};
+use stacksync_chunks::crash_point;
 use stacksync_core::commit::ItemCommit;
 use stacksync_core::values::{ChunkName, Status, WorkspaceId};
 use stacksync_protocol::sync_service::{CommitNotification, CommitRequest, REQUEST_ID_BYTES_MAX};
@@ -66,7 +67,9 @@ async fn hand_over(
         present,
         place_rule: asked.understood.place_rule,
     };
+    crash_point!("commit.before-save");
     let outcome = context.db.commit(commit).await?;
+    crash_point!("commit.after-save");
     // The outbox tells what was saved now; of anything else nobody else would tell the committer.
     if let Some(waiting) = waiting {
         if outcome.replay || outcome.answer.from == outcome.answer.to {

@@ -8,6 +8,7 @@ use crate::db::{CommitOutcome, Db, Notice, NoticeContent, Outbox};
 use crate::metrics::Metrics;
 use objectmq::Broker;
 use serde::Serialize;
+use stacksync_chunks::crash_point;
 use stacksync_core::values::{DeviceId, WorkspaceId};
 use stacksync_protocol::sync_service::{CommitNotification, UpdateWorkspaceNotification};
 use std::collections::HashMap;
@@ -144,6 +145,7 @@ impl Notices {
     }
 
     async fn publish(&self, reference: &str, method: &str, notification: &(impl Serialize + Sync)) {
+        crash_point!("notice.before-publish");
         match self.broker.lookup(reference).multi_cast(method, notification).await {
             Ok(()) => self.metrics.notices.one(),
             Err(error) => {
@@ -151,6 +153,7 @@ impl Notices {
                 tracing::warn!(%error, reference, method, "a notice was not published; devices find the change by asking");
             }
         }
+        crash_point!("notice.after-publish");
     }
 }
 

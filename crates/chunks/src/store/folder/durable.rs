@@ -6,7 +6,7 @@
 
 use super::super::StoreError;
 use super::inner::{Inner, failed, first_byte, lock};
-use crate::pack;
+use crate::{crash_point, pack};
 use bytes::Bytes;
 use stacksync_core::values::{ChunkName, WorkspaceId};
 use std::collections::BTreeSet;
@@ -39,7 +39,10 @@ impl Inner {
         in_parallel(&files, Temporary::sync)?;
         files.into_iter().try_for_each(Temporary::rename)?;
         let folders: Vec<PathBuf> = firsts.iter().map(|first| self.fan(container, *first)).collect();
-        in_parallel(&folders, |folder| sync_folder(folder))
+        crash_point!("chunk-name.before-sync");
+        in_parallel(&folders, |folder| sync_folder(folder))?;
+        crash_point!("chunk-name.after-sync");
+        Ok(())
     }
 
     /// Whether this chunk is there, durable and unharmed: then there is nothing to do.
@@ -62,8 +65,10 @@ impl Inner {
             let folder = self.fan(container, *first);
             fs::create_dir_all(&folder).map_err(failed("create", &folder))?;
         }
+        crash_point!("chunk-folder.before-sync");
         sync_folder(&self.container(container))?;
         sync_folder(&self.root)?;
+        crash_point!("chunk-folder.after-sync");
         lock(&self.durable_folders).extend(unknown.iter().map(|first| (container, *first)));
         Ok(())
     }
@@ -117,11 +122,16 @@ impl Temporary {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        self.file.sync_data().map_err(failed("sync", &self.path))
+        crash_point!("chunk-data.before-sync");
+        self.file.sync_data().map_err(failed("sync", &self.path))?;
+        crash_point!("chunk-data.after-sync");
+        Ok(())
     }
 
     fn rename(mut self) -> Result<(), StoreError> {
+        crash_point!("chunk.before-rename");
         fs::rename(&self.path, &self.target).map_err(failed("create", &self.target))?;
+        crash_point!("chunk.after-rename");
         self.renamed = true;
         Ok(())
     }

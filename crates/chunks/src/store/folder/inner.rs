@@ -2,6 +2,7 @@
 
 use super::super::{Health, StoreError, Stored, Usage};
 use super::temporaries::Temporaries;
+use crate::crash_point;
 use crate::pack::{self, PACKED_BYTES_MAX};
 use bytes::Bytes;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
@@ -31,7 +32,9 @@ impl Inner {
     pub(super) fn open(root: &Path) -> Result<Self, StoreError> {
         let temporaries = Temporaries::open(&root.join(TEMPORARY))?;
         let folder = File::open(root).map_err(failed("open", root))?;
+        crash_point!("chunks-open.before-sync");
         rustix::fs::syncfs(&folder).map_err(|error| failed("sync", root)(error.into()))?;
+        crash_point!("chunks-open.after-sync");
         Ok(Self { root: root.to_owned(), temporaries, settling: Mutex::default(), durable_folders: Mutex::default() })
     }
 
@@ -104,10 +107,12 @@ impl Inner {
         let damaged = self.root.join(DAMAGED);
         fs::create_dir_all(&damaged).map_err(failed("create", &damaged))?;
         let path = self.path(container, name);
+        crash_point!("chunk-set-aside.before-rename");
         match fs::rename(&path, damaged.join(format!("{container}-{name}"))) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             renamed => renamed.map_err(failed("set aside", &path))?,
         }
+        crash_point!("chunk-set-aside.after-rename");
         Ok(Health::Damaged)
     }
 
@@ -123,7 +128,9 @@ impl Inner {
     pub(super) fn remove_container(&self, container: WorkspaceId) -> Result<(), StoreError> {
         let path = self.container(container);
         let doomed = self.temporary();
+        crash_point!("chunks-remove.before-rename");
         let renamed = fs::rename(&path, &doomed);
+        crash_point!("chunks-remove.after-rename");
         self.forget_folders(container);
         match renamed {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

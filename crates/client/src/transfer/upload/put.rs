@@ -7,6 +7,7 @@ use super::super::shared::{Shared, work};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use stacksync_chunks::batch;
+use stacksync_chunks::crash_point;
 use stacksync_chunks::pack::{self, Headed};
 use stacksync_core::values::{ChunkName, ChunkRef};
 use stacksync_protocol::chunk_service::{BATCH_CHUNK_BYTES_MAX, PutTickets, Ticket};
@@ -186,7 +187,10 @@ fn pack_all(plains: Vec<(ChunkName, Headed)>) -> Bytes {
 
 async fn send(http: &Http, ticket: &Ticket, body: Bytes) -> Result<(), Failure> {
     // Read to its end, however short, so that the connection can be used again.
-    http.send(ticket, body, Care::Usual).await?.whole(ANSWER_BYTES_MAX).await.map(drop)
+    crash_point!("upload.before-send");
+    http.send(ticket, body, Care::Usual).await?.whole(ANSWER_BYTES_MAX).await.map(drop)?;
+    crash_point!("upload.after-answer");
+    Ok(())
 }
 
 /// Success says nothing; a storage that sends a few words anyway is tolerated.
