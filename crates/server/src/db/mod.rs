@@ -12,6 +12,7 @@ mod batch;
 mod changes;
 mod checkpoint;
 mod error;
+pub mod inline;
 mod open;
 mod outbox;
 mod readers;
@@ -34,6 +35,7 @@ pub use types::{
 };
 
 use checkpoint::Checkpoints;
+use inline::Inline;
 use readers::Readers;
 use rusqlite::Connection;
 use stacksync_core::commit::COMMIT_ITEMS_MAX;
@@ -61,6 +63,8 @@ pub struct Db {
 
 struct Shared {
     readers: Readers,
+    /// Writes at once, in place of a thread.
+    inline: Option<Arc<Inline>>,
     /// `None` only while it is being dropped.
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -99,7 +103,7 @@ impl Db {
         let told = Arc::new(AtomicU64::new(0));
         let writer = Writer {
             connection,
-            checkpoints,
+            checkpoints: Some(checkpoints),
             notices,
             counters: Arc::clone(&counters),
             trim: answers::Trim::default(),
@@ -114,6 +118,7 @@ impl Db {
         Ok(Self {
             shared: Arc::new(Shared {
                 readers,
+                inline: None,
                 jobs: Some(jobs),
                 thread: Some(thread),
                 notices,
@@ -123,6 +128,41 @@ impl Db {
                 epoch,
             }),
         })
+    }
+
+    /// A store in memory that begins with this content and works on its caller's thread; see [`inline`].
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn inline(copy: inline::Copy) -> Result<Self, OpenError> {
+        let connection = copy.into_connection();
+        let (epoch, earlier_notices) = open::read_meta(&connection, Path::new(""))?;
+        let counters = Arc::new(Counters::default());
+        let (notices, waiting) = mpsc::channel(NOTICES_WAITING_MAX);
+        let told = Arc::new(AtomicU64::new(0));
+        let writer = Writer {
+            connection,
+            checkpoints: None,
+            notices,
+            counters: Arc::clone(&counters),
+            trim: answers::Trim::default(),
+            told: Arc::clone(&told),
+            forgotten: 0,
+        };
+        let inline = Arc::new(Inline::new(writer));
+        let shared = Shared {
+            readers: Readers::inline(Arc::clone(&inline)),
+            inline: Some(inline),
+            // Nothing ever waits in it.
+            jobs: Some(mpsc::channel(QUEUE_JOBS_MAX).0),
+            thread: None,
+            notices: Mutex::new(Some(waiting)),
+            earlier_notices,
+            told,
+            counters,
+            epoch,
+        };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Another one means that the metadata was replaced by other metadata.
@@ -191,6 +231,10 @@ impl Db {
     }
 
     async fn send(&self, job: Job) -> Result<(), DbError> {
+        if let Some(inline) = &self.shared.inline {
+            inline.write(job);
+            return Ok(());
+        }
         let jobs = self.shared.jobs.as_ref().ok_or(DbError::Unknown)?;
         jobs.send(job).await.map_err(|_| DbError::Unknown)
     }

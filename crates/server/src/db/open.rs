@@ -54,6 +54,21 @@ pub(super) fn open_reader(file: &Path) -> Result<Connection, OpenError> {
     open().map_err(|trouble| trouble.at(file))
 }
 
+/// An empty store in memory.
+pub(super) fn open_in_memory() -> rusqlite::Result<Connection> {
+    let mut connection = Connection::open_in_memory()?;
+    settings_in_memory(&connection)?;
+    let transaction = connection.transaction()?;
+    create(&transaction)?;
+    transaction.commit()?;
+    Ok(connection)
+}
+
+/// The settings of a connection to a store in memory.
+pub(super) fn settings_in_memory(connection: &Connection) -> rusqlite::Result<()> {
+    settings(connection, READER_CACHE_KIB)
+}
+
 /// A connection is used by one thread at a time.
 const NO_MUTEX: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
 

@@ -46,6 +46,23 @@ impl Outbox {
     /// If the file cannot be read; call again.
     pub async fn next(&mut self) -> Result<Option<Notice>, DbError> {
         loop {
+            if let Some(notice) = self.next_now().await? {
+                return Ok(Some(notice));
+            }
+            match tokio::time::timeout(LOOK_INTERVAL, self.waiting.recv()).await {
+                Ok(None) => return Ok(None),
+                Ok(notice) => self.held = notice,
+                Err(_) => self.look().await?,
+            }
+        }
+    }
+
+    /// The next notice, in order, if there is one now.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub async fn next_now(&mut self) -> Result<Option<Notice>, DbError> {
+        loop {
             if let Some(notice) = self.at_hand() {
                 return Ok(Some(notice));
             }
@@ -54,10 +71,9 @@ impl Outbox {
             } else if self.last < self.earlier {
                 self.fill_gap(self.earlier).await?;
             } else {
-                match tokio::time::timeout(LOOK_INTERVAL, self.waiting.recv()).await {
-                    Ok(None) => return Ok(None),
-                    Ok(notice) => self.held = notice,
-                    Err(_) => self.look().await?,
+                match self.waiting.try_recv() {
+                    Ok(notice) => self.held = Some(notice),
+                    Err(_) => return Ok(None),
                 }
             }
         }

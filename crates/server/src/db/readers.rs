@@ -2,6 +2,7 @@
 //!
 //! Every read sees the state after some whole transaction; what another process wrote is seen at once.
 
+use super::inline::Inline;
 use super::{DbError, OpenError, open};
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
@@ -12,15 +13,19 @@ use tokio::sync::Semaphore;
 const READERS: usize = 3;
 
 #[derive(Clone)]
-pub(super) struct Readers {
-    idle: Arc<Mutex<Vec<Connection>>>,
-    free: Arc<Semaphore>,
+pub(super) enum Readers {
+    Pool { idle: Arc<Mutex<Vec<Connection>>>, free: Arc<Semaphore> },
+    Inline(Arc<Inline>),
 }
 
 impl Readers {
     pub(super) fn open(file: &Path) -> Result<Self, OpenError> {
         let idle = (0..READERS).map(|_| open::open_reader(file)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { idle: Arc::new(Mutex::new(idle)), free: Arc::new(Semaphore::new(READERS)) })
+        Ok(Self::Pool { idle: Arc::new(Mutex::new(idle)), free: Arc::new(Semaphore::new(READERS)) })
+    }
+
+    pub(super) const fn inline(inline: Arc<Inline>) -> Self {
+        Self::Inline(inline)
     }
 
     /// Runs `read` in one read transaction.
@@ -28,8 +33,11 @@ impl Readers {
         &self,
         read: impl FnOnce(&Connection) -> Result<T, DbError> + Send + 'static,
     ) -> Result<T, DbError> {
-        let permit = Arc::clone(&self.free).acquire_owned().await.map_err(|_| DbError::Unknown)?;
-        let idle = Arc::clone(&self.idle);
+        let (idle, free) = match self {
+            Self::Inline(inline) => return inline.read(read),
+            Self::Pool { idle, free } => (Arc::clone(idle), Arc::clone(free)),
+        };
+        let permit = free.acquire_owned().await.map_err(|_| DbError::Unknown)?;
         let work = move || {
             let _permit = permit;
             let mut connection = idle.lock().unwrap_or_else(PoisonError::into_inner).pop().ok_or(DbError::Unknown)?;
@@ -41,7 +49,7 @@ impl Readers {
     }
 }
 
-fn snapshot<T>(connection: &mut Connection, read: impl FnOnce(&Connection) -> Result<T, DbError>) -> Result<T, DbError> {
+pub(super) fn snapshot<T>(connection: &mut Connection, read: impl FnOnce(&Connection) -> Result<T, DbError>) -> Result<T, DbError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
     read(&transaction)
 }

@@ -66,7 +66,8 @@ impl Job {
 /// What the thread owns.
 pub(super) struct Writer {
     pub connection: Connection,
-    pub checkpoints: Checkpoints,
+    /// `None` without a file.
+    pub checkpoints: Option<Checkpoints>,
     pub notices: mpsc::Sender<Notice>,
     pub counters: Arc<Counters>,
     pub trim: Trim,
@@ -92,7 +93,9 @@ impl Writer {
                 waiting.push_back(job);
             }
             self.write(take_batch(&mut waiting));
-            self.checkpoints.between(&self.connection);
+            if let Some(checkpoints) = &self.checkpoints {
+                checkpoints.between(&self.connection);
+            }
         }
         self.forget_told();
     }
@@ -105,7 +108,8 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, mut jobs: Vec<Job>) {
+    /// Writes them and answers everyone who waits for one of them.
+    pub(super) fn write(&mut self, mut jobs: Vec<Job>) {
         match self.transact(&mut jobs) {
             Ok(notices) => self.finish(jobs, notices),
             Err(error @ (DbError::Busy | DbError::Damaged(_))) => fail(jobs, &error),

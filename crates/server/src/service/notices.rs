@@ -117,7 +117,8 @@ impl Notices {
         }
     }
 
-    async fn tell(&self, notice: Notice) {
+    /// Publishes one notice of the outbox. That it cannot be published is logged and counted: devices find the change by asking.
+    pub async fn tell(&self, notice: Notice) {
         match notice.content {
             NoticeContent::Commit { workspace, from, to, device, request_id, outcome } => {
                 let asked = self.expected().remove(&(device, request_id.clone()));
