@@ -3,7 +3,7 @@
 //! An item that was saved just as it was sent is not repeated: the retry brings it again (its fingerprint proves that). All numbers
 //! are big-endian; the first byte is the format, so that another one can follow.
 
-use super::rows::{kind_number, pack_body, parent_number, status_number, status_of, unpack_body};
+use super::columns::{kind_number, pack_body, parent_number, status_number, status_of, unpack_body};
 use super::{Commit, CommitOutcome, Made};
 use stacksync_core::commit::{CommitAnswer, ItemCommit, Refusal, Verdict};
 use stacksync_core::values::{Body, ChunkName, DeviceId, ItemId, ModifiedAt, Name, Place, RemoteItem, Revision, Status, Version};

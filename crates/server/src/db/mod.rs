@@ -1,133 +1,61 @@
-//! The metadata store: who has which version of which item, in one SQLite file.
+//! The metadata store: who has which version of which item.
 //!
-//! One thread writes; whatever waits for it shares one transaction and one fsync (`writer`, `batch`), and another one copies the
-//! write-ahead log back beside it (`checkpoint`). Reads go through a few connections of their own (`readers`). Whether a version may
-//! be saved is core's rule `decide`, not a matter of this module; SQL stands nowhere outside it. Other processes may have the file
-//! open: nothing that they can change is remembered from one transaction to the next.
+//! [`Db`] is what the service works with; behind it is one of two stores, an SQLite file of its own or a PostgreSQL database that
+//! many instances share (`store` is the seam between them). Whether a version may be saved is core's rule `decide`, handed into the
+//! store's transaction, not a matter of this module; SQL stands nowhere outside it.
 
-mod accounts;
 mod answer_codec;
-mod answers;
-mod batch;
-mod changes;
-mod checkpoint;
+mod columns;
 mod error;
-pub mod inline;
-mod open;
 mod outbox;
-mod readers;
-mod rows;
+mod request;
+mod sqlite;
 mod stats;
+mod store;
+mod tree;
 mod types;
-mod view;
-mod workspaces;
-mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::db) mod tests;
 
 pub use error::{DbError, OpenError, RedeemError};
 pub use outbox::Outbox;
+pub use sqlite::inline;
 pub use stats::{DbStats, LATENCY_BUCKETS_US};
 pub use types::{
     Access, ChangedItem, Changes, Commit, CommitOutcome, Device, DeviceSeen, Made, Membership, NewDevice, NewUser, Notice,
     NoticeContent, PlaceRule, Role, TreeItem, UnixMs, User, UserKey, WorkspaceView,
 };
 
-use checkpoint::Checkpoints;
-use inline::Inline;
-use readers::Readers;
-use rusqlite::Connection;
+use request::RequestKey;
+use sqlite::Sqlite;
 use stacksync_core::commit::COMMIT_ITEMS_MAX;
-use stacksync_protocol::sync_service::REQUEST_ID_BYTES_MAX;
-use stats::Counters;
+use stacksync_core::values::{DeviceId, ItemId, Name, Revision, UserId, WorkspaceId};
+use stacksync_protocol::sync_service::{CHANGES_PAGE_MAX, REQUEST_ID_BYTES_MAX};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Instant;
-use tokio::sync::{mpsc, oneshot};
+use std::sync::Arc;
+use store::Store;
 use uuid::Uuid;
-use writer::{CommitJob, Job, QUEUE_JOBS_MAX, Undo, Write, Writer};
 
-/// Notices that wait in memory for the publisher; what does not fit he reads from the file.
-const NOTICES_WAITING_MAX: usize = 4_096;
+/// What becomes of a commit.
+type CommitResult = Result<Arc<CommitOutcome>, DbError>;
 
-/// The store. Clones share it; when the last one goes, what was accepted is written and the file is closed.
+/// The store. Clones share it; when the last one goes, what was accepted is written and the store is closed.
 ///
-/// All operations are for a tokio runtime. They are atomic; those that write are durable when they return `Ok`.
+/// All operations are for a tokio runtime. They are atomic; those that write are durable when they return `Ok`. Everything is read
+/// fresh: what another process changed counts from the next operation on.
 #[derive(Clone)]
 pub struct Db {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    readers: Readers,
-    /// Writes at once, in place of a thread.
-    inline: Option<Arc<Inline>>,
-    /// `None` only while it is being dropped.
-    jobs: Option<mpsc::Sender<Job>>,
-    thread: Option<JoinHandle<()>>,
-    notices: Mutex<Option<mpsc::Receiver<Notice>>>,
-    /// The last notice of earlier runs.
-    earlier_notices: u64,
-    /// The last notice that was published.
-    told: Arc<AtomicU64>,
-    counters: Arc<Counters>,
-    epoch: Uuid,
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread has already answered everyone who waited.
-            let _ = thread.join();
-        }
-    }
+    store: Arc<dyn Store>,
 }
 
 impl Db {
-    /// Opens the file; creates it, or brings it to this program's format, as needed.
+    /// Opens an SQLite file; creates it, or brings it to this program's format, as needed.
     ///
     /// # Errors
     /// See [`OpenError`]. A file of a newer format is left as it is.
     pub fn open(file: &Path) -> Result<Self, OpenError> {
-        let mut connection = open::open_writer(file)?;
-        let (epoch, earlier_notices) = open::read_meta(&connection, file)?;
-        let readers = Readers::open(file)?;
-        let checkpoints = Checkpoints::start(file, &mut connection)?;
-        let counters = Arc::new(Counters::default());
-        let (jobs, queue) = mpsc::channel(QUEUE_JOBS_MAX);
-        let (notices, waiting) = mpsc::channel(NOTICES_WAITING_MAX);
-        let told = Arc::new(AtomicU64::new(0));
-        let writer = Writer {
-            connection,
-            checkpoints: Some(checkpoints),
-            notices,
-            counters: Arc::clone(&counters),
-            trim: answers::Trim::default(),
-            told: Arc::clone(&told),
-            forgotten: 0,
-        };
-        let thread = std::thread::Builder::new()
-            .name("db-writer".into())
-            .spawn(move || writer.run(queue))
-            .map_err(|error| OpenError::Io { file: file.to_owned(), reason: error.to_string() })?;
-        let notices = Mutex::new(Some(waiting));
-        Ok(Self {
-            shared: Arc::new(Shared {
-                readers,
-                inline: None,
-                jobs: Some(jobs),
-                thread: Some(thread),
-                notices,
-                earlier_notices,
-                told,
-                counters,
-                epoch,
-            }),
-        })
+        Ok(Self { store: Arc::new(Sqlite::open(file)?) })
     }
 
     /// A store in memory that begins with this content and works on its caller's thread; see [`inline`].
@@ -135,39 +63,20 @@ impl Db {
     /// # Errors
     /// See [`OpenError`].
     pub fn inline(copy: inline::Copy) -> Result<Self, OpenError> {
-        let connection = copy.into_connection();
-        let (epoch, earlier_notices) = open::read_meta(&connection, Path::new(""))?;
-        let counters = Arc::new(Counters::default());
-        let (notices, waiting) = mpsc::channel(NOTICES_WAITING_MAX);
-        let told = Arc::new(AtomicU64::new(0));
-        let writer = Writer {
-            connection,
-            checkpoints: None,
-            notices,
-            counters: Arc::clone(&counters),
-            trim: answers::Trim::default(),
-            told: Arc::clone(&told),
-            forgotten: 0,
-        };
-        let inline = Arc::new(Inline::new(writer));
-        let shared = Shared {
-            readers: Readers::inline(Arc::clone(&inline)),
-            inline: Some(inline),
-            // Nothing ever waits in it.
-            jobs: Some(mpsc::channel(QUEUE_JOBS_MAX).0),
-            thread: None,
-            notices: Mutex::new(Some(waiting)),
-            earlier_notices,
-            told,
-            counters,
-            epoch,
-        };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { store: Arc::new(Sqlite::inline(copy)?) })
+    }
+
+    /// Everything that a store in memory holds now; `None` of any other store.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub fn copy(&self) -> Result<Option<inline::Copy>, inline::CopyError> {
+        self.store.copy()
     }
 
     /// Another one means that the metadata was replaced by other metadata.
     pub fn epoch(&self) -> Uuid {
-        self.shared.epoch
+        self.store.epoch()
     }
 
     /// Judges the items by core's rule and saves what passes, in one transaction with the answer and the notice. The answer to a
@@ -183,99 +92,234 @@ impl Db {
         if commit.id.len() > REQUEST_ID_BYTES_MAX {
             return Err(DbError::TooMuch { what: "bytes of a request id", limit: REQUEST_ID_BYTES_MAX });
         }
-        let key = answers::RequestKey::of(&commit);
-        let (reply, answer) = oneshot::channel();
-        self.send(Job::Commit(Box::new(CommitJob { commit, key, reply, asked_at: Instant::now(), result: None }))).await?;
-        answer.await.map_err(|_| DbError::Unknown)?
+        let key = RequestKey::of(&commit);
+        self.store.commit(commit, key).await
     }
 
     /// The notices to publish: first those that an earlier run left, then each new one right after its transaction. There is one
     /// publisher: `None` from the second call on.
     pub fn outbox(&self) -> Option<Outbox> {
-        let waiting = self.shared.notices.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        Some(Outbox::new(self.shared.readers.clone(), waiting, self.shared.earlier_notices))
+        self.store.outbox().map(Outbox::new)
     }
 
-    /// Says that the notices up to this one were published. They are forgotten with some later commit, or when the store is closed;
-    /// until then a crash brings them back.
+    /// Says that the notices up to this one were published. They are forgotten now or a while later; until then a crash brings them
+    /// back.
     ///
     /// # Errors
-    /// If the store is closed.
+    /// If the store failed or is closed; they may be published again then.
     pub async fn outbox_done(&self, up_to: u64) -> Result<(), DbError> {
-        self.shared.told.fetch_max(up_to, Ordering::Relaxed);
-        self.shared.jobs.as_ref().map(|_| ()).ok_or(DbError::Unknown)
+        self.store.outbox_done(up_to).await
     }
 
     /// Counters since the store was opened.
     pub fn stats(&self) -> DbStats {
-        let depth = self.shared.jobs.as_ref().map_or(0, |jobs| jobs.max_capacity() - jobs.capacity());
-        self.shared.counters.snapshot(depth, QUEUE_JOBS_MAX)
+        self.store.stats()
     }
 
-    /// Whether the file can be read and the writer lives.
+    /// Whether the store answers and can be written.
     ///
     /// # Errors
     /// If not.
     pub async fn check(&self) -> Result<(), DbError> {
-        if self.shared.jobs.as_ref().is_none_or(mpsc::Sender::is_closed) {
-            return Err(DbError::Unknown);
-        }
-        self.read(|connection| Ok(connection.query_row("SELECT only FROM meta", [], |_| Ok(()))?)).await
+        self.store.check().await
     }
 
-    async fn read<T: Send + 'static>(
+    /// The latest version of every item that changed after `since`, oldest change first, at most `limit` of them (and at most
+    /// [`CHANGES_PAGE_MAX`]). The cost grows with the page, not with the workspace.
+    ///
+    /// # Errors
+    /// [`DbError::NoAccess`] if there is no such workspace, or the store failed.
+    pub async fn changes(&self, workspace: WorkspaceId, since: Revision, limit: u32) -> Result<Changes, DbError> {
+        self.store.changes(workspace, since, limit.clamp(1, CHANGES_PAGE_MAX)).await
+    }
+
+    /// Every item at its latest version, deleted ones too, in the order of the original: each folder before what is in it, siblings
+    /// by id.
+    ///
+    /// # Errors
+    /// [`DbError::NoAccess`] if there is no such workspace, or the store failed.
+    pub async fn tree(&self, workspace: WorkspaceId) -> Result<Vec<TreeItem>, DbError> {
+        self.store.tree(workspace).await
+    }
+
+    /// The latest version of one item of a workspace.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn item(&self, workspace: WorkspaceId, id: ItemId) -> Result<Option<ChangedItem>, DbError> {
+        self.store.item(workspace, id).await
+    }
+
+    /// Makes an account with its default workspace.
+    ///
+    /// # Errors
+    /// [`DbError::NameTaken`], [`DbError::EmailTaken`], or the store failed.
+    pub async fn add_user(&self, new: NewUser) -> Result<User, DbError> {
+        self.store.add_user(new).await
+    }
+
+    /// Looks an account up.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn user(&self, key: UserKey) -> Result<Option<User>, DbError> {
+        self.store.user(key).await
+    }
+
+    /// All accounts by name.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn users(&self) -> Result<Vec<User>, DbError> {
+        self.store.users().await
+    }
+
+    /// Sets the bytes that a user may use; less than he uses is allowed, he can then only shrink.
+    ///
+    /// # Errors
+    /// [`DbError::NoSuchUser`], or the store failed.
+    pub async fn set_quota(&self, user: UserId, quota_limit: u64) -> Result<(), DbError> {
+        self.store.set_quota(user, quota_limit).await
+    }
+
+    /// Sets or takes away a password (its Argon2 hash in PHC form).
+    ///
+    /// # Errors
+    /// [`DbError::NoSuchUser`], or the store failed.
+    pub async fn set_password(&self, user: UserId, phc: Option<String>) -> Result<(), DbError> {
+        self.store.set_password(user, phc).await
+    }
+
+    /// Turns a user's devices away, or lets them in again.
+    ///
+    /// # Errors
+    /// [`DbError::NoSuchUser`], or the store failed.
+    pub async fn set_access(&self, user: UserId, access: Access) -> Result<(), DbError> {
+        self.store.set_access(user, access).await
+    }
+
+    /// Removes a user with his devices, codes, memberships and the workspaces that he owns, for all their members. Returns those
+    /// workspaces: their chunk containers are of no use any more.
+    ///
+    /// # Errors
+    /// [`DbError::NoSuchUser`], or the store failed.
+    pub async fn remove_user(&self, user: UserId) -> Result<Vec<WorkspaceId>, DbError> {
+        self.store.remove_user(user).await
+    }
+
+    /// Keeps a code with which one device may join the user's until `expires_at`.
+    ///
+    /// # Errors
+    /// [`DbError::NoSuchUser`], or the store failed.
+    pub async fn add_join_code(&self, user: UserId, code_hash: [u8; 32], expires_at: UnixMs) -> Result<(), DbError> {
+        self.store.add_join_code(user, code_hash, expires_at).await
+    }
+
+    /// Uses a code up and registers the device that brought it. Of two that bring the same code one succeeds.
+    ///
+    /// # Errors
+    /// See [`RedeemError`].
+    pub async fn redeem_join_code(
         &self,
-        read: impl FnOnce(&Connection) -> Result<T, DbError> + Send + 'static,
-    ) -> Result<T, DbError> {
-        self.shared.readers.read(read).await
+        code_hash: [u8; 32],
+        device: NewDevice,
+        token_hash: [u8; 32],
+    ) -> Result<(User, Device), RedeemError> {
+        self.store.redeem_join_code(code_hash, device, token_hash).await
     }
 
-    async fn send(&self, job: Job) -> Result<(), DbError> {
-        if let Some(inline) = &self.shared.inline {
-            inline.write(job);
-            return Ok(());
-        }
-        let jobs = self.shared.jobs.as_ref().ok_or(DbError::Unknown)?;
-        jobs.send(job).await.map_err(|_| DbError::Unknown)
+    /// Whose token this is: the device, unless it is revoked, and its user, who may be disabled.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn device_by_token(&self, token_hash: [u8; 32]) -> Result<Option<(User, Device)>, DbError> {
+        self.store.device_by_token(token_hash).await
     }
 
-    /// Runs `write` in the writer's next transaction; on an error of its own nothing of it stays.
-    async fn write<T, E>(&self, write: impl FnMut(&Connection) -> Result<T, E> + Send + 'static) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<DbError> + Send + 'static,
-    {
-        let (reply, answer) = oneshot::channel();
-        self.send(Job::Write(Box::new(Closure { write, result: None, reply }))).await?;
-        answer.await.map_err(|_| DbError::Unknown)?
-    }
-}
-
-/// A [`Write`] made of a function.
-struct Closure<F, T, E> {
-    write: F,
-    result: Option<Result<T, E>>,
-    reply: oneshot::Sender<Result<T, E>>,
-}
-
-impl<F, T, E> Write for Closure<F, T, E>
-where
-    F: FnMut(&Connection) -> Result<T, E> + Send,
-    T: Send,
-    E: From<DbError> + Send,
-{
-    fn run(&mut self, connection: &Connection) -> Result<(), Undo> {
-        let result = (self.write)(connection);
-        let done = result.as_ref().map(|_| ()).map_err(|_| Undo);
-        self.result = Some(result);
-        done
+    /// A device, revoked or not, and its user.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn device(&self, device: DeviceId) -> Result<Option<(User, Device)>, DbError> {
+        self.store.device(device).await
     }
 
-    fn answer(self: Box<Self>, durable: Result<(), DbError>) {
-        let result = match durable {
-            Ok(()) => self.result.unwrap_or_else(|| Err(DbError::Unknown.into())),
-            Err(error) => Err(error.into()),
-        };
-        let _ = self.reply.send(result);
+    /// Which of these devices may not come in any more: revoked, unknown, or of a user who is disabled.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn turned_away(&self, devices: Vec<DeviceId>) -> Result<Vec<DeviceId>, DbError> {
+        self.store.turned_away(devices).await
+    }
+
+    /// A user's devices, revoked ones too, in the order they joined.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn devices(&self, user: UserId) -> Result<Vec<Device>, DbError> {
+        self.store.devices(user).await
+    }
+
+    /// Turns a device away for good.
+    ///
+    /// # Errors
+    /// [`DbError::NoSuchDevice`], or the store failed.
+    pub async fn revoke_device(&self, device: DeviceId) -> Result<(), DbError> {
+        self.store.revoke_device(device).await
+    }
+
+    /// Notes that a device was seen now, and what it says of itself.
+    ///
+    /// # Errors
+    /// [`DbError::NoSuchDevice`], or the store failed.
+    pub async fn touch_device(&self, device: DeviceId, seen: DeviceSeen) -> Result<(), DbError> {
+        self.store.touch_device(device, seen).await
+    }
+
+    /// A user's place in a workspace; `None` if he has none there.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn membership(&self, user: UserId, workspace: WorkspaceId) -> Result<Option<Membership>, DbError> {
+        self.store.membership(user, workspace).await
+    }
+
+    /// The members of a workspace, its owner first.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn members(&self, workspace: WorkspaceId) -> Result<Vec<UserId>, DbError> {
+        self.store.members(workspace).await
+    }
+
+    /// The workspaces of a user, the default one first, then by age.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn workspaces_of(&self, user: UserId) -> Result<Vec<WorkspaceView>, DbError> {
+        self.store.workspaces_of(user).await
+    }
+
+    /// Makes a workspace that the user owns; his devices get a notice.
+    ///
+    /// # Errors
+    /// [`DbError::NoSuchUser`], [`DbError::WorkspaceNameTaken`], or the store failed.
+    pub async fn add_workspace(&self, user: UserId, name: Name, parent: Option<ItemId>) -> Result<WorkspaceView, DbError> {
+        self.store.add_workspace(user, name, parent).await
+    }
+
+    /// Changes a member's own name and place for a workspace; his devices get a notice with this request id.
+    ///
+    /// # Errors
+    /// [`DbError::NoAccess`], [`DbError::DefaultWorkspace`], [`DbError::WorkspaceNameTaken`], or the store failed.
+    pub async fn update_membership(
+        &self,
+        user: UserId,
+        workspace: WorkspaceId,
+        name: Name,
+        parent: Option<ItemId>,
+        request_id: Option<String>,
+    ) -> Result<WorkspaceView, DbError> {
+        self.store.update_membership(user, workspace, name, parent, request_id).await
     }
 }

@@ -1,6 +1,6 @@
 //! Counters of the metadata store, for `/metrics`.
 
-use super::writer::CommitResult;
+use super::CommitResult;
 use stacksync_core::commit::Verdict;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -2,8 +2,6 @@
 
 mod accounts;
 mod commits;
-mod crash;
-mod open;
 mod outbox;
 mod random;
-mod world;
+pub mod world;

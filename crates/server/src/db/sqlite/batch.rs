@@ -4,11 +4,13 @@
 //! use, the number of the last notice) are kept here and written once at the end; nothing else is remembered, and nothing
 //! beyond the transaction.
 
-use super::answers::{self, RequestKey, Stored, Trim};
-use super::rows::{first, kind_number, pack_body, parent_number, run, signed, status_number, unsigned};
+use super::super::columns::{kind_number, pack_body, parent_number, signed, status_number};
+use super::super::request::RequestKey;
+use super::answers::{self, Stored, Trim};
+use super::rows::{first, run, unsigned};
 use super::view::TransactionView;
-use super::writer::{CommitResult, Write};
-use super::{Commit, CommitOutcome, DbError, Made, Notice, NoticeContent, outbox};
+use super::writer::Write;
+use super::{Commit, CommitOutcome, CommitResult, DbError, Made, Notice, NoticeContent, outbox};
 use rusqlite::{Connection, params};
 use stacksync_core::commit::{CommitAnswer, ItemCommit, Verdict};
 use stacksync_core::decide::{Decision, Facts, NewVersion, Quota, decide};

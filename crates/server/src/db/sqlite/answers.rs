@@ -4,53 +4,21 @@
 //! id with other items is an error, not a surprise. Old answers are trimmed; a retry that comes after that is judged anew, and
 //! the rule finds that its versions exist.
 
-use super::answer_codec::{decode, encode, encode_item};
+use super::super::answer_codec::{decode, encode};
+use super::super::request::{ANSWER_KEPT_MS, ANSWERS_PER_DEVICE_MAX, RequestKey};
 use super::rows::{first, run};
-use super::{Commit, CommitOutcome, DbError, PlaceRule, UnixMs};
+use super::{Commit, CommitOutcome, DbError, UnixMs};
 use rusqlite::{Connection, params};
 use stacksync_core::planted;
 use stacksync_core::values::DeviceId;
 use std::collections::HashMap;
 
-/// Answers that are kept per device; half as many again may be there between two trims.
-pub(super) const ANSWERS_PER_DEVICE_MAX: u32 = 512;
-/// How long an answer is kept, in milliseconds: a week.
-pub(super) const ANSWER_KEPT_MS: i64 = 7 * 24 * 3_600 * 1_000;
 /// Answers of a device after which its older ones are trimmed.
 const TRIM_EVERY: u32 = ANSWERS_PER_DEVICE_MAX / 2;
 /// Old answers that one trim by age looks at.
 const TRIM_ROWS_MAX: i64 = 1_024;
 /// Devices whose answers are counted.
 const COUNTED_DEVICES_MAX: usize = 65_536;
-
-/// What identifies a commit of a device.
-pub(super) struct RequestKey {
-    /// Hash of the request id.
-    pub(super) request: i64,
-    /// Hash of everything that the answer depends on besides the state of the workspace.
-    fingerprint: [u8; 16],
-}
-
-impl RequestKey {
-    /// Computed by who asks, not by the writer.
-    pub(super) fn of(commit: &Commit) -> Self {
-        let mut bytes = Vec::with_capacity(32 + commit.items.len() * 192);
-        bytes.extend_from_slice(commit.workspace.0.as_bytes());
-        bytes.push(u8::from(commit.place_rule == PlaceRule::AsOriginal));
-        for item in &commit.items {
-            encode_item(&mut bytes, item);
-        }
-        let (request, _) = hash_halves(commit.id.as_bytes());
-        let (_, fingerprint) = hash_halves(&bytes);
-        Self { request, fingerprint }
-    }
-}
-
-/// A hash as the two sizes that are needed here.
-fn hash_halves(bytes: &[u8]) -> (i64, [u8; 16]) {
-    let wide = u128::from_be_bytes(*blake3::hash(bytes).as_bytes().first_chunk().unwrap_or(&[0; 16]));
-    (wide as i64, wide.to_be_bytes())
-}
 
 /// What is stored under a request id.
 pub(super) enum Stored {

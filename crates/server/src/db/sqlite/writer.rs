@@ -3,11 +3,12 @@
 //! Nobody is answered before the transaction's COMMIT returned, so what was answered is on the disk. A job that makes the
 //! transaction fail is found by running the jobs of that batch one by one; the others are not harmed.
 
-use super::answers::{RequestKey, Trim};
+use super::super::request::RequestKey;
+use super::super::stats::Counters;
+use super::answers::Trim;
 use super::batch::Batch;
 use super::checkpoint::Checkpoints;
-use super::stats::Counters;
-use super::{Commit, CommitOutcome, DbError, Notice, outbox};
+use super::{Commit, CommitResult, DbError, Notice, outbox};
 use rusqlite::Connection;
 use stacksync_chunks::crash_point;
 use stacksync_core::planted;
@@ -40,8 +41,6 @@ pub(super) struct CommitJob {
     pub asked_at: Instant,
     pub result: Option<CommitResult>,
 }
-
-pub(super) type CommitResult = Result<Arc<CommitOutcome>, DbError>;
 
 /// Any other change. `run` may be called again after a rollback.
 pub(super) trait Write: Send {

@@ -1,7 +1,7 @@
 //! The store dies or is disturbed at an inconvenient moment.
 
-use super::world::{World, id, new_item, next, sized};
-use crate::db::answers::{ANSWER_KEPT_MS, ANSWERS_PER_DEVICE_MAX};
+use crate::db::request::{ANSWER_KEPT_MS, ANSWERS_PER_DEVICE_MAX};
+use crate::db::tests::world::{World, id, new_item, next, sized};
 use crate::db::{Commit, Db, DbError};
 use rusqlite::Connection;
 use stacksync_core::commit::Verdict;

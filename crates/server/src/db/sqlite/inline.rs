@@ -4,7 +4,7 @@
 //! they happen, and nothing but their arguments decides what they do.
 
 use super::writer::{Job, Writer};
-use super::{Db, DbError, open};
+use super::{DbError, open};
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, params};
 use stacksync_core::values::{DeviceId, UserId, WorkspaceId};
@@ -133,13 +133,9 @@ fn copy_of(connection: &Connection) -> Result<Connection, CopyError> {
     Ok(copy)
 }
 
-impl Db {
-    /// Everything that a store in memory holds now; `None` of a store in a file.
-    ///
-    /// # Errors
-    /// When there is no memory.
-    pub fn copy(&self) -> Result<Option<Copy>, CopyError> {
-        let Some(inline) = &self.shared.inline else { return Ok(None) };
-        copy_of(&inline.lock().connection).map(|connection| Some(Copy(connection)))
+impl Inline {
+    /// Everything that it holds now.
+    pub(super) fn copy(&self) -> Result<Copy, CopyError> {
+        copy_of(&self.lock().connection).map(Copy)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::accounts::user_number;
 use super::rows::{all, first, name, parent, unsigned, uuid};
-use super::{Db, DbError, Membership, NoticeContent, Role, WorkspaceView, outbox};
+use super::{DbError, Membership, NoticeContent, Role, WorkspaceView, outbox};
 use rusqlite::{Connection, Row, params};
 use stacksync_core::values::{ItemId, Name, Revision, UserId, WorkspaceId};
 use uuid::Uuid;
@@ -16,66 +16,20 @@ const VIEW: &str = "SELECT w.id, m.name, m.parent, w.revision, o.id, w.is_defaul
                     FROM users u JOIN memberships m ON m.user = u.number JOIN workspaces w ON w.number = m.workspace \
                     JOIN users o ON o.number = w.owner WHERE u.id = ?1";
 
-impl Db {
-    /// A user's place in a workspace; `None` if he has none there.
-    ///
-    /// # Errors
-    /// If the store failed.
-    pub async fn membership(&self, user: UserId, workspace: WorkspaceId) -> Result<Option<Membership>, DbError> {
-        let read = move |connection: &Connection| {
-            let sql = "SELECT o.id FROM memberships m JOIN users u ON u.number = m.user JOIN workspaces w ON w.number = m.workspace \
-                 JOIN users o ON o.number = w.owner WHERE u.id = ?1 AND w.id = ?2";
-            let params = params![user.0.as_bytes(), workspace.0.as_bytes()];
-            let owner = first(connection, sql, params, |row| uuid(row, 0).map(UserId))?;
-            Ok(owner.map(|owner| Membership { role: role(user, owner), owner }))
-        };
-        self.read(read).await
-    }
+/// A user's place in a workspace.
+pub(super) fn membership(connection: &Connection, user: UserId, workspace: WorkspaceId) -> Result<Option<Membership>, DbError> {
+    let sql = "SELECT o.id FROM memberships m JOIN users u ON u.number = m.user JOIN workspaces w ON w.number = m.workspace \
+               JOIN users o ON o.number = w.owner WHERE u.id = ?1 AND w.id = ?2";
+    let params = params![user.0.as_bytes(), workspace.0.as_bytes()];
+    let owner = first(connection, sql, params, |row| uuid(row, 0).map(UserId))?;
+    Ok(owner.map(|owner| Membership { role: role(user, owner), owner }))
+}
 
-    /// The members of a workspace, its owner first.
-    ///
-    /// # Errors
-    /// If the store failed.
-    pub async fn members(&self, workspace: WorkspaceId) -> Result<Vec<UserId>, DbError> {
-        let read = move |connection: &Connection| {
-            let sql = "SELECT u.id FROM workspaces w JOIN memberships m ON m.workspace = w.number JOIN users u ON u.number = m.user \
-                 WHERE w.id = ?1 ORDER BY u.number <> w.owner, u.number";
-            all(connection, sql, [workspace.0.as_bytes()], |row| uuid(row, 0).map(UserId))
-        };
-        self.read(read).await
-    }
-
-    /// The workspaces of a user, the default one first, then by age.
-    ///
-    /// # Errors
-    /// If the store failed.
-    pub async fn workspaces_of(&self, user: UserId) -> Result<Vec<WorkspaceView>, DbError> {
-        self.read(move |connection| views(connection, user)).await
-    }
-
-    /// Makes a workspace that the user owns; his devices get a notice.
-    ///
-    /// # Errors
-    /// [`DbError::NoSuchUser`], [`DbError::WorkspaceNameTaken`], or the store failed.
-    pub async fn add_workspace(&self, user: UserId, name: Name, parent: Option<ItemId>) -> Result<WorkspaceView, DbError> {
-        let new = NewWorkspace::Further { name, parent };
-        self.write(move |connection| add(connection, user, &new)).await
-    }
-
-    /// Changes a member's own name and place for a workspace; his devices get a notice with this request id.
-    ///
-    /// # Errors
-    /// [`DbError::NoAccess`], [`DbError::DefaultWorkspace`], [`DbError::WorkspaceNameTaken`], or the store failed.
-    pub async fn update_membership(
-        &self,
-        user: UserId,
-        workspace: WorkspaceId,
-        name: Name,
-        parent: Option<ItemId>,
-        request_id: Option<String>,
-    ) -> Result<WorkspaceView, DbError> {
-        self.write(move |connection| update(connection, user, workspace, (&name, parent), request_id.clone())).await
-    }
+/// The members of a workspace, its owner first.
+pub(super) fn members(connection: &Connection, workspace: WorkspaceId) -> Result<Vec<UserId>, DbError> {
+    let sql = "SELECT u.id FROM workspaces w JOIN memberships m ON m.workspace = w.number JOIN users u ON u.number = m.user \
+               WHERE w.id = ?1 ORDER BY u.number <> w.owner, u.number";
+    all(connection, sql, [workspace.0.as_bytes()], |row| uuid(row, 0).map(UserId))
 }
 
 /// What [`add`] makes.
@@ -88,7 +42,8 @@ fn role(user: UserId, owner: UserId) -> Role {
     if user == owner { Role::Owner } else { Role::Member }
 }
 
-fn views(connection: &Connection, user: UserId) -> Result<Vec<WorkspaceView>, DbError> {
+/// The workspaces of a user, the default one first, then by age.
+pub(super) fn views(connection: &Connection, user: UserId) -> Result<Vec<WorkspaceView>, DbError> {
     let sql = format!("{VIEW} ORDER BY w.is_default DESC, w.number");
     all(connection, &sql, [user.0.as_bytes()], |row| read_view(row, user))
 }
@@ -144,7 +99,8 @@ fn check_name(connection: &Connection, user: i64, workspace: WorkspaceId, name: 
     }
 }
 
-fn update(
+/// Changes a member's own name and place for a workspace.
+pub(super) fn update(
     connection: &Connection,
     user: UserId,
     workspace: WorkspaceId,

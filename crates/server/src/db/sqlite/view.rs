@@ -1,6 +1,7 @@
 //! What the commit rule may see of a workspace: core's `View` over the writer's transaction.
 
-use super::rows::{self, first, item_columns, parent, parent_number, signed};
+use super::super::columns::{kind_number, parent_number, signed};
+use super::rows::{self, first, item_columns, parent};
 use super::{ChangedItem, DbError, Made};
 use rusqlite::{Connection, params};
 use stacksync_core::decide::{FolderState, Latest, Quota, View};
@@ -43,7 +44,7 @@ impl View for TransactionView<'_> {
         let sql = "SELECT kind, name_key IS NOT NULL, parent FROM items WHERE id = ?1 AND workspace = ?2";
         let state = first(self.connection, sql, [id.get(), self.workspace], |row| {
             let (kind, live): (u8, bool) = (row.get(0)?, row.get(1)?);
-            Ok(match (kind == rows::kind_number(Kind::Folder), live) {
+            Ok(match (kind == kind_number(Kind::Folder), live) {
                 (false, _) => FolderState::NotFolder,
                 (true, false) => FolderState::Deleted,
                 (true, true) => FolderState::Live { parent: parent(row, 2)? },

@@ -1,6 +1,6 @@
 //! Opening files: fresh, known, newer, damaged, somebody else's.
 
-use super::world::{World, new_item};
+use crate::db::tests::world::{World, new_item};
 use crate::db::{Db, OpenError};
 use rusqlite::Connection;
 use stacksync_core::values::Body;
@@ -75,7 +75,7 @@ fn many_may_create_the_same_file_at_once() {
 #[test]
 fn a_prepared_look_up_stays_prepared() {
     let dir = tempfile::tempdir().unwrap();
-    let connection = crate::db::open::open_writer(&dir.path().join("stacksync.db")).unwrap();
+    let connection = crate::db::sqlite::open::open_writer(&dir.path().join("stacksync.db")).unwrap();
     for (sql, columns) in [
         (
             "SELECT 1 FROM users u JOIN memberships m ON m.user = u.number WHERE u.id = ?1 AND m.workspace = ?2 AND u.disabled = 0",

@@ -1,0 +1,4 @@
+//! What holds for SQLite files only.
+
+mod crash;
+mod open;
