@@ -5,14 +5,21 @@
 //! [`run()`] runs one world; `world` is what is in it, `disk` one file system, `people` what they do, `checks` what must hold.
 
 pub mod checks;
+pub mod cli;
 pub mod coverage;
 pub mod disk;
+pub mod failing;
+pub mod hunt;
 mod outcome;
 pub mod people;
+pub mod planner;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 mod random;
 pub mod report;
 mod run;
 pub mod scenario;
+pub mod seeds;
 pub mod shrink;
 pub mod world;
 

@@ -33,3 +33,8 @@ pub fn act(_disk: &mut Disk, _random: &mut Random, _habits: &Habits) -> Option<D
 
 /// Fills an empty folder with about so many items before anything is synced.
 pub fn start(_disk: &mut Disk, _random: &mut Random, _items: usize) {}
+
+impl Operation {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[Self::Create];
+}
