@@ -12,6 +12,7 @@ use std::process::{Command, Output};
 #[derive(Debug)]
 pub struct Device {
     name: String,
+    program: PathBuf,
     home: PathBuf,
     root: PathBuf,
     log: PathBuf,
@@ -28,11 +29,26 @@ impl Device {
         std::fs::create_dir_all(&base).expect("a folder can be made");
         Self {
             name: name.to_owned(),
+            program: programs::client(),
             home: base.join("home"),
             root: base.join("folder"),
             log: base.join("sync.log"),
             running: None,
         }
+    }
+
+    /// The same with another build of the program.
+    #[must_use]
+    pub fn with_program(mut self, program: PathBuf) -> Self {
+        self.program = program;
+        self
+    }
+
+    /// The same with its home and its folder elsewhere.
+    #[must_use]
+    pub fn with_places(mut self, home: &Path, root: &Path) -> Self {
+        (self.home, self.root) = (home.to_path_buf(), root.to_path_buf());
+        self
     }
 
     /// Its name.
@@ -67,7 +83,7 @@ impl Device {
 
     /// The command line, before it is run.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(programs::client());
+        let mut command = Command::new(&self.program);
         command.args(arguments).env("STACKSYNC_HOME", &self.home).env_remove("XDG_DATA_HOME");
         command
     }

@@ -13,6 +13,10 @@ pub struct Editor {
     name: String,
     random: Random,
     made: usize,
+    /// Most bytes of something new.
+    large: usize,
+    /// Most items that go with a folder that is deleted.
+    deleted: usize,
 }
 
 /// The folder's entries by kind, by path.
@@ -25,7 +29,15 @@ struct Inventory {
 impl Editor {
     /// An editor of `root`.
     pub fn new(root: &Path, name: &str, random: Random) -> Self {
-        Self { root: root.to_path_buf(), name: name.to_owned(), random, made: 0 }
+        Self { root: root.to_path_buf(), name: name.to_owned(), random, made: 0, large: 900_000, deleted: 20 }
+    }
+
+    /// The same, but all that it writes is small: a file is one chunk. And it deletes little at a time.
+    #[must_use]
+    pub fn small(mut self) -> Self {
+        self.large = 20_000;
+        self.deleted = 3;
+        self
     }
 
     /// Does so many random things and says what it did.
@@ -94,7 +106,7 @@ impl Editor {
 
     fn new_content(&mut self) -> Vec<u8> {
         let len = match self.random.below(20) {
-            0 => 300_000 + self.random.below(600_000),
+            0 => self.large / 3 + self.random.below(self.large * 2 / 3),
             1 => 0,
             _ => self.random.below(5_000),
         };
@@ -199,7 +211,7 @@ impl Editor {
     fn delete_folder(&mut self, inventory: &Inventory) -> std::io::Result<String> {
         let path = self.folder(inventory)?;
         let below = |of: &Vec<PathBuf>| of.iter().filter(|other| other.starts_with(path)).count();
-        if below(&inventory.files) + below(&inventory.folders) > 20 {
+        if below(&inventory.files) + below(&inventory.folders) > self.deleted {
             return Err(std::io::Error::other("too much to delete"));
         }
         std::fs::remove_dir_all(path)?;

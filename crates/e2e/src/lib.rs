@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod bench_world;
+pub mod crash;
 pub mod device;
 pub mod device_line;
 pub mod edit;

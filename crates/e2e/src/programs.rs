@@ -37,10 +37,34 @@ pub fn bin_dir() -> &'static Path {
     })
 }
 
+/// Paths of the client and the server with their crash points: programs of their own names, so that the ordinary ones stay as they are.
+///
+/// # Panics
+/// If they cannot be built.
+pub fn crashing() -> &'static [PathBuf; 2] {
+    static PROGRAMS: OnceLock<[PathBuf; 2]> = OnceLock::new();
+    PROGRAMS.get_or_init(|| {
+        let names = ["stacksync-crashing", "stacksync-server-crashing"];
+        let given = std::env::var_os(BIN_DIR_ENV).map(|dir| names.map(|name| PathBuf::from(&dir).join(name)));
+        if let Some(given) = given.filter(|given| given.iter().all(|program| program.is_file())) {
+            return given;
+        }
+        let features = "stacksync/crash-points,stacksync-server/crash-points";
+        let packages = ["build", "-p", "stacksync", "-p", "stacksync-server", "--features", features];
+        let dir = cargo(&[&packages[..], &["--bin", names[0], "--bin", names[1]]].concat());
+        names.map(|name| dir.join(name))
+    })
+}
+
 fn build() -> PathBuf {
+    cargo(&["build", "--workspace", "--bins"])
+}
+
+/// Runs cargo in the profile of this program; answers where that puts programs.
+fn cargo(arguments: &[&str]) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--workspace", "--bins"]).current_dir(checkout());
+    command.args(arguments).current_dir(checkout());
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }

@@ -14,6 +14,7 @@ const COMMAND_PATIENCE: Duration = Duration::from_secs(60);
 /// A server, running or not.
 #[derive(Debug)]
 pub struct Server {
+    program: PathBuf,
     data: PathBuf,
     log: PathBuf,
     address: SocketAddr,
@@ -37,7 +38,14 @@ impl Server {
     pub fn new(dir: &Path) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
-        Self { data: dir.join("data"), log: dir.join("server.log"), address, running: None }
+        Self { program: programs::server(), data: dir.join("data"), log: dir.join("server.log"), address, running: None }
+    }
+
+    /// The same with another build of the program.
+    #[must_use]
+    pub fn with_program(mut self, program: PathBuf) -> Self {
+        self.program = program;
+        self
     }
 
     /// Where it listens.
@@ -70,7 +78,7 @@ impl Server {
 
     /// The command line of the server itself, before it is run.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(programs::server());
+        let mut command = Command::new(&self.program);
         command.arg("--data").arg(&self.data).env("STACKSYNC_HTTP_LISTEN", self.address.to_string());
         command
     }
@@ -126,6 +134,11 @@ impl Server {
         if let Some(mut running) = self.running.take() {
             running.kill();
         }
+    }
+
+    /// Whether it has ended by itself, or was never started.
+    pub fn ended(&mut self) -> bool {
+        self.running.as_mut().is_none_or(|running| running.ended().is_some())
     }
 
     /// SIGTERM; waits until it ended.

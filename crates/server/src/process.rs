@@ -4,7 +4,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::config::{Config, Tls};
 use crate::data_dir::certificate::{self, CertificateError};
 use crate::data_dir::server_file::ServerFile;
-use crate::data_dir::{DataDir, Lock};
+use crate::data_dir::{self, DataDir, Lock};
 use crate::db::Db;
 use crate::http::listen::Listener;
 use crate::http::{self, Door};
@@ -86,6 +86,7 @@ pub async fn start(config: &Config) -> Result<Running, Failure> {
     let lock = data.lock()?;
     // One that was killed left it; nobody must take its address for ours.
     ServerFile::remove(&data);
+    data_dir::remove_leftovers(data.path());
     let tls = tls_files(&config.tls, &data)?;
     let tls_config = match &tls {
         Some((certificate, key, _)) => Some(certificate::server_config(certificate, key)?),

@@ -54,6 +54,7 @@ pub fn self_made(data: &DataDir) -> Result<(PathBuf, PathBuf), CertificateError>
     // A command beside the server may want it at the same moment: only one makes it.
     let lock = fs::File::open(&folder).map_err(on("open", &folder))?;
     flock(&lock, FlockOperation::LockExclusive).map_err(|error| on("lock", &folder)(error.into()))?;
+    super::remove_leftovers(&folder);
     if !certificate.exists() {
         let pair = KeyPair::generate()?;
         let mut params = CertificateParams::new(vec!["localhost".to_owned()])?;

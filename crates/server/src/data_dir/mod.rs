@@ -185,6 +185,26 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), DataDirErro
     Ok(())
 }
 
+/// Removes what [`write_private`] left in this folder when its process was killed.
+pub(crate) fn remove_leftovers(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().and_then(writer_of).is_some_and(is_gone) {
+            // If this fails it is only a file too many.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// The process that wrote a temporary file of this name.
+fn writer_of(name: &str) -> Option<i32> {
+    name.strip_suffix(".tmp")?.rsplit_once('.')?.1.parse().ok()
+}
+
+fn is_gone(process: i32) -> bool {
+    let found = rustix::process::Pid::from_raw(process).map(rustix::process::test_kill_process);
+    found == Some(Err(rustix::io::Errno::SRCH))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,6 +225,20 @@ mod tests {
         fs::write(folder.path().join("thesis.txt"), "").unwrap();
         assert!(matches!(DataDir::open_or_create(folder.path()), Err(DataDirError::Foreign(_))));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_process_was_writing_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        // Above every process id that Linux gives.
+        for name in ["server.json.4194999.tmp", "notes.tmp", "4194999.tmp", "server.json"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        fs::write(folder.path().join(format!("format.{}.tmp", std::process::id())), "").unwrap();
+        remove_leftovers(folder.path());
+        let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["4194999.tmp", &format!("format.{}.tmp", std::process::id()), "notes.tmp", "server.json"]);
     }
 
     #[test]
