@@ -26,5 +26,5 @@ pub mod world;
 pub use coverage::Coverage;
 pub use outcome::{Check, Failure, Outcome};
 pub use random::Random;
-pub use run::run;
+pub use run::{run, run_keeping};
 pub use scenario::{Fault, Rates, Scenario};

@@ -1,8 +1,46 @@
 //! Runs one world to its end.
 
-use crate::{Coverage, Outcome, Scenario};
+use crate::checks::Checks;
+use crate::failing::caught;
+use crate::outcome::Check;
+use crate::world::{Keep, World};
+use crate::{Failure, Outcome, Scenario};
 
-/// Runs the world. Panics of the product are failures.
-pub fn run(_scenario: &Scenario) -> Outcome {
-    Outcome { digest: [0; 32], steps: 0, coverage: Coverage::default(), failure: None, trace: Vec::new() }
+/// Runs the world. Panics of the product are failures. A failure comes with the last lines of its trace.
+pub fn run(scenario: &Scenario) -> Outcome {
+    let outcome = run_keeping(scenario, Keep::Digest);
+    if outcome.failure.is_none() {
+        return outcome;
+    }
+    let again = run_keeping(scenario, Keep::Lines);
+    if again.digest == outcome.digest {
+        return again;
+    }
+    let failure =
+        Failure { check: Check::SameAgain, step: again.steps, text: format!("another run of {scenario} went another way") };
+    Outcome { failure: Some(failure), ..again }
+}
+
+/// Runs the world once.
+pub fn run_keeping(scenario: &Scenario, keep: Keep) -> Outcome {
+    let mut world = None;
+    let panic = caught(|| {
+        let world = world.insert(World::new(scenario, keep));
+        world.live(&mut Checks::default());
+    })
+    .err();
+    let Some(mut world) = world else {
+        let failure = Failure { check: Check::NoPanic, step: 0, text: panic.unwrap_or_default() };
+        return Outcome { digest: [0; 32], steps: 0, coverage: Default::default(), failure: Some(failure), trace: Vec::new() };
+    };
+    if let Some(text) = panic {
+        world.fail(Check::NoPanic, text);
+    }
+    Outcome {
+        digest: world.digest(),
+        steps: world.step_number(),
+        coverage: world.coverage().clone(),
+        failure: world.failure().cloned(),
+        trace: world.take_trace(),
+    }
 }

@@ -1,55 +1,132 @@
 //! The world: laptops with real engines, a network, the real service, a chunk storage, virtual time, one step at a time.
+//!
+//! `scheduler` chooses what happens next, `laptop`, `member`, `task` and `effects` are a laptop's client, `calls` and `network` are
+//! what travels, `service` and `storage` the other side, `misfortune` what goes wrong.
 
+mod calls;
+mod effects;
 mod happened;
+mod laptop;
+mod member;
+mod misfortune;
+mod network;
+mod people;
+mod scheduler;
+mod service;
+mod settle;
+mod storage;
+mod task;
+mod trace;
+mod transfer;
+mod wire;
 
 pub use happened::Happened;
+pub use member::{Member, Remembered};
+pub use service::ServiceView;
+pub use trace::Keep;
 
+use crate::coverage::Coverage;
 use crate::disk::Disk;
-use crate::scenario::Scenario;
-use stacksync_core::engine::Engine;
-use stacksync_core::values::{Body, ItemPath, RemoteItem, WorkspaceId};
-use std::collections::BTreeMap;
+use crate::outcome::{Check, Failure};
+use crate::people::Operation;
+use crate::random::Random;
+use crate::scenario::{Fault, Rates, Scenario};
+use laptop::Laptop;
+use network::Call;
+use service::Service;
+use stacksync_core::cut::Cutter;
+use stacksync_core::engine::Now;
+use stacksync_core::values::{Body, ChunkName, WorkspaceId};
+use std::collections::BTreeSet;
+use storage::Storage;
+use trace::Trace;
 
-/// One workspace on one laptop.
-#[derive(Debug)]
-pub struct Member {
-    /// Number of the laptop.
-    pub laptop: usize,
-    /// Number of the workspace.
-    pub workspace: usize,
-    /// The real thing.
-    pub engine: Engine,
-    /// Its folder.
-    pub disk: Disk,
-}
-
-/// A workspace as the service has it.
-#[derive(Clone, Debug, Default)]
-pub struct ServiceView {
-    /// Latest versions, deleted ones included.
-    pub items: BTreeMap<stacksync_core::values::ItemId, RemoteItem>,
-    /// The workspace's revision.
-    pub revision: u64,
-}
-
-impl ServiceView {
-    /// The live items by path. Items without a way to the top are left out.
-    pub fn picture(&self) -> BTreeMap<ItemPath, &RemoteItem> {
-        BTreeMap::new()
-    }
-}
+/// The world's wall clock at its beginning, in nanoseconds since 1970.
+const START_UNIX_NS: i64 = 1_420_167_845_000_000_000;
 
 /// Everything there is.
-#[derive(Debug)]
 pub struct World {
     scenario: Scenario,
+    random: Random,
+    rates: Rates,
+    calm: bool,
     step: u64,
+    now: Now,
+    /// Milliseconds that may pass in a step.
+    pace: u64,
     happened: Vec<Happened>,
+    coverage: Coverage,
+    trace: Trace,
+    service: Service,
+    /// When the service is there again, in milliseconds; `None` while it runs.
+    service_down_until: Option<u64>,
+    storage: Storage,
+    laptops: Vec<Laptop>,
     members: Vec<Member>,
+    calls: Vec<Call>,
     views: Vec<ServiceView>,
+    /// Chunk lists of every version that the service ever accepted and still has, per workspace.
+    history: Vec<BTreeSet<Vec<ChunkName>>>,
+    /// Operations of people that are perhaps not everywhere yet.
+    recent: BTreeSet<Operation>,
+    /// Steps that people took or were to take.
+    people_steps: u32,
+    /// Those that fell into the middle of something, beyond the scenario's own.
+    extra_steps: u32,
+    failure: Option<Failure>,
+    choices: Vec<scheduler::Choice>,
 }
 
 impl World {
+    /// The world of this scenario, before its first step.
+    pub fn new(scenario: &Scenario, keep: Keep) -> Self {
+        let storage = Storage::default();
+        let now = Now { ms: 1_000, unix_ns: START_UNIX_NS };
+        let service = Service::new(scenario, &storage);
+        let mut random = Random::stream(scenario.seed, "scheduler", 0);
+        let mut world = Self {
+            scenario: scenario.clone(),
+            rates: scenario.rates,
+            calm: false,
+            step: 0,
+            now,
+            pace: [0, 2, 20, 100][random.below(4)],
+            random,
+            happened: Vec::new(),
+            coverage: Coverage::default(),
+            trace: Trace::new(keep),
+            service,
+            service_down_until: None,
+            storage,
+            laptops: scenario.flavours.iter().map(|_| Laptop::new()).collect(),
+            members: Vec::new(),
+            calls: Vec::new(),
+            views: vec![ServiceView::default(); scenario.workspaces.len()],
+            history: vec![BTreeSet::new(); scenario.workspaces.len()],
+            recent: BTreeSet::new(),
+            people_steps: 0,
+            extra_steps: 0,
+            failure: None,
+            choices: Vec::new(),
+        };
+        world.move_in();
+        world
+    }
+
+    /// Every laptop gets its folders, some of them with something in them.
+    fn move_in(&mut self) {
+        for (workspace, share) in self.scenario.workspaces.iter().enumerate() {
+            for &laptop in &share.laptops {
+                let seed = self.scenario.seed ^ ((laptop as u64) << 8 | workspace as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                let mut disk = Disk::new(self.scenario.flavours[laptop], seed);
+                disk.set_clock(self.now.unix_ns);
+                disk.set_rates(&self.rates);
+                self.members.push(Member::new(laptop, workspace, disk, self.now));
+            }
+        }
+        self.furnish();
+    }
+
     /// What it is like.
     pub const fn scenario(&self) -> &Scenario {
         &self.scenario
@@ -60,9 +137,19 @@ impl World {
         self.step
     }
 
+    /// Virtual time.
+    pub const fn now(&self) -> Now {
+        self.now
+    }
+
     /// What happened in this step.
     pub fn happened(&self) -> &[Happened] {
         &self.happened
+    }
+
+    /// What happened so far, counted.
+    pub const fn coverage(&self) -> &Coverage {
+        &self.coverage
     }
 
     /// Every workspace on every laptop.
@@ -70,28 +157,100 @@ impl World {
         &self.members
     }
 
+    /// Whether the laptop's client runs.
+    pub fn is_up(&self, laptop: usize) -> bool {
+        self.laptops[laptop].is_up()
+    }
+
     /// A workspace as the service has it, after every commit of it.
     pub fn service(&self, workspace: usize) -> &ServiceView {
         &self.views[workspace]
     }
 
+    /// The same, read from the store.
+    pub fn stored(&self, workspace: usize) -> ServiceView {
+        self.service.view(workspace)
+    }
+
     /// The id of a workspace.
-    pub fn workspace_id(&self, _workspace: usize) -> WorkspaceId {
-        WorkspaceId(uuid::Uuid::nil())
+    pub fn workspace_id(&self, workspace: usize) -> WorkspaceId {
+        self.service.workspace(workspace)
     }
 
-    /// The bytes of a version, if the storage holds all its chunks, unharmed.
-    pub fn bytes_of(&self, _workspace: usize, _body: &Body) -> Option<Vec<u8>> {
-        None
+    /// The bytes of a version, if the storage holds all its chunks, unharmed. The target of a link.
+    pub fn bytes_of(&self, workspace: usize, body: &Body) -> Option<Vec<u8>> {
+        match body {
+            Body::Folder => Some(Vec::new()),
+            Body::Link(target) => Some(target.as_bytes().to_vec()),
+            Body::File(file) => {
+                let mut bytes = Vec::with_capacity(file.size as usize);
+                for chunk in file.chunks.iter() {
+                    bytes.extend_from_slice(&self.storage.plain(self.workspace_id(workspace), &chunk.name)?);
+                }
+                Some(bytes)
+            }
+        }
     }
 
-    /// Whether a version, current or past, of this workspace has exactly these bytes and the storage holds them, unharmed.
-    pub fn service_has(&self, _workspace: usize, _bytes: &[u8]) -> bool {
-        false
+    /// Whether a version, current or past, of this workspace has exactly these bytes and the storage holds them, unharmed or set
+    /// aside where an operator finds them.
+    pub fn service_has(&self, workspace: usize, bytes: &[u8]) -> bool {
+        let chunks = chunk_names(bytes);
+        let id = self.workspace_id(workspace);
+        self.history[workspace].contains(&chunks) && chunks.iter().all(|chunk| self.storage.has_somewhere(id, chunk))
     }
 
     /// Whether faults happen no more.
     pub const fn is_calm(&self) -> bool {
-        false
+        self.calm
     }
+
+    /// What was wrong first.
+    pub const fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    /// Notes what is wrong, unless something was before.
+    pub fn fail(&mut self, check: Check, text: String) {
+        let step = self.step;
+        self.failure.get_or_insert(Failure { check, step, text });
+    }
+
+    /// Of everything that happened so far.
+    pub fn digest(&self) -> [u8; 32] {
+        self.trace.digest()
+    }
+
+    /// The last lines of the trace, if they are kept.
+    pub fn take_trace(&mut self) -> Vec<String> {
+        self.trace.take_lines()
+    }
+
+    fn members_of(&self, laptop: usize) -> impl Iterator<Item = usize> + use<> {
+        let of: Vec<usize> = (0..self.members.len()).filter(|&member| self.members[member].laptop == laptop).collect();
+        of.into_iter()
+    }
+
+    fn faulty(&mut self, fault: Fault) -> bool {
+        self.random.chance(self.rates.of(fault))
+    }
+
+    /// A fault happened: it is told, counted, and paired with what people did lately.
+    fn note_fault(&mut self, fault: Fault, laptop: Option<usize>) {
+        self.trace.add(format_args!("{} fault {fault} {laptop:?}", self.step));
+        self.happened.push(Happened::Fault { fault, laptop });
+        *self.coverage.faults.entry(fault).or_default() += 1;
+        for &operation in &self.recent {
+            *self.coverage.pairs.entry((operation, fault)).or_default() += 1;
+        }
+    }
+}
+
+/// The chunks of a content, in order.
+pub fn chunk_names(bytes: &[u8]) -> Vec<ChunkName> {
+    let mut names = Vec::new();
+    let mut cutter = Cutter::new();
+    cutter.feed(bytes, |chunk, _| names.push(chunk.name));
+    cutter.finish(|chunk, _| names.push(chunk.name));
+    names
 }
