@@ -66,6 +66,12 @@ pub enum Check {
     NoProblemLeft,
     /// What the engine believes of its trees holds.
     EngineSound,
+    /// A version follows what its maker had on its disk, and nothing is skipped.
+    NoStaleOverwrite,
+    /// Only members of a workspace change it.
+    OnlyMembersWrite,
+    /// What a user uses is what his live files have.
+    QuotaAgrees,
     /// No code of the product panics.
     NoPanic,
     /// The same seed gives the same run.
@@ -74,7 +80,7 @@ pub enum Check {
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::NothingLost,
         Self::AllEqual,
         Self::NoDuplicateSubtree,
@@ -92,6 +98,9 @@ impl Check {
         Self::NoPassingName,
         Self::NoProblemLeft,
         Self::EngineSound,
+        Self::NoStaleOverwrite,
+        Self::OnlyMembersWrite,
+        Self::QuotaAgrees,
         Self::NoPanic,
         Self::SameAgain,
     ];

@@ -152,6 +152,31 @@ impl Disk {
         Vec::new()
     }
 
+    /// Another number after every change of what [`Disk::visible`] shows.
+    pub const fn changes(&self) -> u64 {
+        0
+    }
+
+    /// Whether an ignore rule matches what is at this path.
+    pub const fn is_ignored(&self, _path: &str) -> bool {
+        false
+    }
+
+    /// A path as this file system shows it.
+    pub fn spelling(&self, path: &str) -> String {
+        path.to_owned()
+    }
+
+    /// What becomes of an executable bit here.
+    pub const fn kept_mode(&self, executable: bool) -> bool {
+        executable
+    }
+
+    /// What becomes of a modification time here, in nanoseconds.
+    pub const fn kept_time(&self, modified_ns: i64) -> i64 {
+        modified_ns
+    }
+
     /// Everything that a person sees, by path.
     pub fn visible(&self) -> BTreeMap<String, Seen> {
         BTreeMap::new()

@@ -200,6 +200,16 @@ impl World {
         self.history[workspace].contains(&chunks) && chunks.iter().all(|chunk| self.storage.has_somewhere(id, chunk))
     }
 
+    /// Bytes that each user uses, as the service's database has it.
+    pub fn quotas_used(&self) -> Vec<u64> {
+        Vec::new()
+    }
+
+    /// The user who owns a workspace.
+    pub fn owner_of(&self, workspace: usize) -> usize {
+        self.scenario.users[self.scenario.workspaces[workspace].laptops[0]]
+    }
+
     /// Whether faults happen no more.
     pub const fn is_calm(&self) -> bool {
         self.calm

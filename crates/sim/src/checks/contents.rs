@@ -1,0 +1,165 @@
+//! Contents: nobody ever sees a part of one, and none that a person left is lost.
+//!
+//! Every content that a person leaves on a disk is *owed*, until a person who sees it changes or deletes it: until then it must be on
+//! some disk or live on the service when everything rests. And a client may only take a content off a disk that the service has.
+
+use super::pictures::{By, Change, Key, key_of_body};
+use super::{Facts, fail};
+use crate::outcome::{Check, Failure};
+use crate::world::{Happened, World};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+#[derive(Debug)]
+struct Owed {
+    path: String,
+    member: usize,
+    bytes: Arc<[u8]>,
+}
+
+/// See the module. One per workspace.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// Every content that was whole on some disk.
+    whole: HashSet<Key>,
+    owed: HashMap<Key, Owed>,
+    /// Contents of versions that were saved, with one body of each.
+    saved: BTreeMap<Key, stacksync_core::values::Body>,
+    /// Contents that a person left, by member: after a loss of power parts of them may be left.
+    left_by_person: HashMap<usize, Vec<Arc<[u8]>>>,
+}
+
+impl Contents {
+    /// The service saved a version.
+    pub fn saved(&mut self, body: &stacksync_core::values::Body) {
+        if let Some(key) = key_of_body(body) {
+            self.saved.entry(key).or_insert_with(|| body.clone());
+        }
+    }
+
+    fn bytes_at(change: &Change, path: &str, now: bool) -> Arc<[u8]> {
+        let picture = if now { &change.now } else { &change.before };
+        picture.get(path).map_or_else(|| [].into(), |entry| entry.seen.bytes.as_slice().into())
+    }
+
+    /// A disk changed.
+    pub fn changed(&mut self, world: &World, change: &Change, facts: &Facts) -> Result<(), Failure> {
+        match change.by {
+            By::Person => self.by_person(change),
+            By::Client => return self.by_client(world, change, facts),
+            By::Power => return self.by_power(world, change),
+        }
+        Ok(())
+    }
+
+    fn by_person(&mut self, change: &Change) {
+        for (key, path) in change.came() {
+            let bytes = Self::bytes_at(change, path, true);
+            self.left_by_person.entry(change.member).or_default().push(Arc::clone(&bytes));
+            if self.whole.insert(key) {
+                self.owed.insert(key, Owed { path: path.to_owned(), member: change.member, bytes });
+            }
+        }
+        for (key, _) in change.gone() {
+            self.owed.remove(&key);
+        }
+    }
+
+    fn by_client(&self, world: &World, change: &Change, facts: &Facts) -> Result<(), Failure> {
+        let name = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
+        for (key, path) in change.came() {
+            if !self.whole.contains(&key) {
+                let bytes = Self::bytes_at(change, path, true);
+                let text =
+                    format!("{} shows {path} with bytes that nobody wrote: {:?}", facts.who(world, change.member), name(&bytes));
+                return fail(world, Check::NoPartialFile, text);
+            }
+        }
+        for (key, path) in change.gone() {
+            let bytes = Self::bytes_at(change, path, false);
+            let workspace = world.members()[change.member].workspace;
+            let known = world.service_has(workspace, &bytes) || (facts.storage_failed && self.saved.contains_key(&key));
+            if !known {
+                let who = facts.who(world, change.member);
+                let text = format!("{who} took {path} away ({:?}), which the service does not have", name(&bytes));
+                return fail(world, Check::NothingLost, text);
+            }
+        }
+        Ok(())
+    }
+
+    /// What people left and did not sync may be torn; what the client put there may not.
+    fn by_power(&mut self, world: &World, change: &Change) -> Result<(), Failure> {
+        let left = self.left_by_person.get(&change.member).map_or(&[][..], Vec::as_slice);
+        let mut torn = Vec::new();
+        for (key, path) in change.came() {
+            if self.whole.contains(&key) {
+                continue;
+            }
+            let bytes = Self::bytes_at(change, path, true);
+            if !left.iter().any(|whole| whole.starts_with(&bytes)) {
+                let text =
+                    format!("after a loss of power, {path} holds a part of what the client put there ({} bytes)", bytes.len());
+                return fail(world, Check::NoPartialFile, text);
+            }
+            torn.push(key);
+        }
+        self.whole.extend(torn);
+        for (key, _) in change.gone() {
+            self.owed.remove(&key);
+        }
+        Ok(())
+    }
+
+    /// What is owed is there.
+    pub fn at_rest(&self, world: &World, workspace: usize, facts: &Facts, on_disks: &HashSet<Key>) -> Result<(), Failure> {
+        let view = world.service(workspace);
+        let live: HashSet<Key> =
+            view.items.values().filter(|item| !item.deleted).filter_map(|item| key_of_body(&item.body)).collect();
+        let mut missing: Vec<(&Key, &Owed)> =
+            self.owed.iter().filter(|(key, _)| !live.contains(*key) && !on_disks.contains(*key)).collect();
+        missing.sort_by_key(|(_, owed)| (&owed.path, owed.member));
+        if let Some((_, owed)) = missing.first() {
+            let in_history = world.service_has(workspace, &owed.bytes);
+            let check = if in_history { Check::EditBeatsDelete } else { Check::NothingLost };
+            let who = facts.who(world, owed.member);
+            let text = format!(
+                "{who} left {} ({:?}); nobody deleted it, but it is nowhere",
+                owed.path,
+                String::from_utf8_lossy(&owed.bytes)
+            );
+            return fail(world, check, if in_history { text + " but in the history" } else { text });
+        }
+        if facts.storage_failed || facts.went_back {
+            return Ok(());
+        }
+        for body in self.saved.values() {
+            let bytes = world.bytes_of(workspace, body);
+            if !bytes.is_some_and(|bytes| world.service_has(workspace, &bytes)) {
+                return fail(world, Check::NothingLost, format!("a version that was saved cannot be read any more: {body:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Acknowledged versions that the service does not have.
+    pub fn acknowledged(world: &World, happened: &Happened, facts: &Facts) -> Result<(), Failure> {
+        let Happened::Acknowledged { workspace, answer, .. } = happened else { return Ok(()) };
+        if facts.went_back {
+            return Ok(());
+        }
+        let view = world.service(*workspace);
+        for verdict in &answer.verdicts {
+            let (stacksync_core::commit::Verdict::Accepted(item) | stacksync_core::commit::Verdict::Existing(item)) = verdict
+            else {
+                continue;
+            };
+            if view.items.get(&item.id).is_none_or(|have| have.version < item.version) {
+                let text =
+                    format!("version {} of {} was acknowledged, and the service does not have it", item.version, item.place.name);
+                return fail(world, Check::NothingLost, text);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! Deletions: what was deleted stays deleted, and a mass of deletions waits for approval.
+
+use super::pictures::{By, Change, Key, key_of_body};
+use super::{Facts, fail};
+use crate::outcome::{Check, Failure};
+use crate::scenario::Fault;
+use crate::world::World;
+use stacksync_core::values::{ItemId, RemoteItem};
+use std::collections::{HashMap, HashSet};
+
+/// As the guard has it: fewer deletions are never held, unless nothing at all is left; then so few are.
+const MASS: usize = 20;
+const EMPTIED: usize = 3;
+
+/// What people did with one content.
+#[derive(Clone, Debug, Default)]
+struct Life {
+    path: String,
+    made: u32,
+    touched: u32,
+    gone: u32,
+}
+
+/// See the module. One per workspace.
+#[derive(Debug, Default)]
+pub struct Deletions {
+    lives: HashMap<Key, Life>,
+    /// By member: items that vanished at once, and how many of their deletions were saved.
+    guarded: HashMap<usize, (HashSet<ItemId>, usize)>,
+}
+
+impl Deletions {
+    /// A disk changed.
+    pub fn changed(&mut self, world: &World, change: &Change) {
+        if change.by != By::Person {
+            return;
+        }
+        for (key, path) in change.came() {
+            let life = self.lives.entry(key).or_default();
+            life.made += 1;
+            path.clone_into(&mut life.path);
+        }
+        for (key, _) in change.gone() {
+            self.lives.entry(key).or_default().gone += 1;
+        }
+        for (path, entry) in change.now.iter() {
+            let Some(key) = entry.key else { continue };
+            let same = change.before.get(path).is_some_and(|old| {
+                old.seen.modified_ns == entry.seen.modified_ns
+                    && old.seen.executable == entry.seen.executable
+                    && old.key == entry.key
+            });
+            if !same {
+                self.lives.entry(key).or_default().touched += 1;
+            }
+        }
+        self.watch_guard(world, change);
+    }
+
+    fn watch_guard(&mut self, world: &World, change: &Change) {
+        let workspace = world.members()[change.member].workspace;
+        let keys: HashSet<Key> = change.now.values().filter_map(|entry| entry.key).collect();
+        let vanished = change
+            .before
+            .iter()
+            .filter(|(path, entry)| !change.now.contains_key(*path) && !entry.key.is_some_and(|key| keys.contains(&key)));
+        let vanished: Vec<&String> = vanished.map(|(path, _)| path).collect();
+        if vanished.len() < EMPTIED {
+            return;
+        }
+        let picture = world.service(workspace).picture();
+        let by_path: HashMap<String, ItemId> = picture.iter().map(|(path, item)| (path.to_string(), item.id)).collect();
+        let items: HashSet<ItemId> = vanished.iter().filter_map(|path| by_path.get(*path).copied()).collect();
+        let left = change.now.len();
+        if (items.len() >= MASS && items.len() > left) || (left == 0 && items.len() >= EMPTIED) {
+            self.guarded.insert(change.member, (items, 0));
+        } else {
+            self.guarded.remove(&change.member);
+        }
+    }
+
+    /// Somebody approved, or everything is different now.
+    pub fn approved(&mut self, member: usize) {
+        self.guarded.remove(&member);
+    }
+
+    /// A deletion was saved.
+    pub fn saved(&mut self, world: &World, member: usize, item: &RemoteItem) -> Result<(), Failure> {
+        let Some((items, saved)) = self.guarded.get_mut(&member) else { return Ok(()) };
+        if !item.deleted || !items.contains(&item.id) {
+            return Ok(());
+        }
+        *saved += 1;
+        // The first of them may have been told one by one.
+        if *saved > items.len() / 2 {
+            let text = format!("{saved} of {} items that vanished at once were deleted without approval", items.len());
+            return fail(world, Check::GuardHolds, text);
+        }
+        Ok(())
+    }
+
+    /// What one person made, and one person deleted or overwrote, and nobody else did anything with, is not live.
+    pub fn at_rest(&self, world: &World, workspace: usize, facts: &Facts) -> Result<(), Failure> {
+        let excused =
+            facts.restarted || facts.went_back || facts.conflicts || facts.saw(Fault::StateLost) || facts.saw(Fault::RootLost);
+        if excused {
+            return Ok(());
+        }
+        let simple = |key: &Key| self.lives.get(key).filter(|life| (life.made, life.touched, life.gone) == (1, 1, 1));
+        for item in world.service(workspace).items.values().filter(|item| !item.deleted) {
+            if let Some(life) = key_of_body(&item.body).as_ref().and_then(simple) {
+                let text = format!("{} was made once and deleted once, and lives again as {}", life.path, item.place.name);
+                return fail(world, Check::NoResurrection, text);
+            }
+        }
+        Ok(())
+    }
+}

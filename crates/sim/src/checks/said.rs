@@ -1,0 +1,106 @@
+//! What the engine says: its log, its status, its limits.
+
+use super::{Facts, fail};
+use crate::outcome::{Check, Failure};
+use crate::world::{Happened, World};
+use stacksync_core::commit::COMMIT_ITEMS_MAX;
+use stacksync_core::values::ItemPath;
+use std::collections::HashSet;
+
+/// The engine's limits, as its sources name them: uploads, actions on the disk and commits under way.
+const UPLOADS_MAX: usize = 1_024;
+const APPLIES_MAX: usize = 2_048;
+const COMMITS_MAX: usize = 3;
+/// The status is asked for after so many steps: it walks over the tree.
+const ASK_EVERY: u64 = 61;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// Laptop, workspace, version, deleted.
+    saved: HashSet<(usize, usize, u64, bool)>,
+}
+
+impl Said {
+    /// After a step.
+    pub fn check(&mut self, world: &World) -> Result<(), Failure> {
+        for happened in world.happened() {
+            match happened {
+                Happened::Saved { workspace, laptop, item } => {
+                    self.saved.insert((*laptop, *workspace, item.version.get(), item.deleted));
+                }
+                Happened::Acknowledged { items, .. } if items.len() > COMMIT_ITEMS_MAX => {
+                    return fail(world, Check::Bounded, format!("a commit of {} items", items.len()));
+                }
+                Happened::Logged { laptop, workspace, entry } => {
+                    let deleted = entry.verb == "removed";
+                    let told = matches!(entry.verb, "uploaded" | "changed" | "renamed" | "removed");
+                    let version = entry.detail.strip_prefix("version ").and_then(|version| version.parse().ok());
+                    let Some(version) = version.filter(|_| told) else { continue };
+                    if !self.saved.contains(&(*laptop, *workspace, version, deleted)) {
+                        let text = format!(
+                            "laptop{laptop} says {} {} {}, and the service saved no such thing",
+                            entry.path, entry.verb, entry.detail
+                        );
+                        return fail(world, Check::LogAgrees, text);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if world.step_number().is_multiple_of(ASK_EVERY) { bounded(world) } else { Ok(()) }
+    }
+}
+
+fn bounded(world: &World) -> Result<(), Failure> {
+    for member in world.members() {
+        let status = member.engine.status();
+        if status.uploads > UPLOADS_MAX || status.applies > APPLIES_MAX || status.commits > COMMITS_MAX {
+            return fail(world, Check::Bounded, format!("laptop{}: {status:?}", member.laptop));
+        }
+    }
+    Ok(())
+}
+
+/// What the engine says of every path, when everything rests, is what the service has.
+pub fn at_rest(world: &World, facts: &Facts) -> Result<(), Failure> {
+    for member in world.members() {
+        let status = member.engine.status();
+        let who = facts.name(member.laptop, member.workspace);
+        if !status.problems.is_empty() || status.waiting > 0 || status.held > 0 {
+            return fail(world, Check::NoProblemLeft, format!("{who}: {status:?}"));
+        }
+        if let Some(line) = member.engine.plan().first() {
+            return fail(world, Check::PlanTwiceDoesNothing, format!("{who} still wants to {line:?}"));
+        }
+        if let Err(text) = member.engine.check() {
+            return fail(world, Check::EngineSound, format!("{who}: {text}"));
+        }
+        let view = world.service(member.workspace);
+        if status.cursor.revision.0 != view.revision {
+            let text = format!("{who} says revision {}, the service is at {}", status.cursor.revision.0, view.revision);
+            return fail(world, Check::LogAgrees, text);
+        }
+        why(world, facts, member)?;
+    }
+    Ok(())
+}
+
+/// More paths are not asked about.
+const PATHS_ASKED: usize = 40;
+
+fn why(world: &World, facts: &Facts, member: &crate::world::Member) -> Result<(), Failure> {
+    let who = facts.name(member.laptop, member.workspace);
+    for (path, item) in world.service(member.workspace).picture().into_iter().take(PATHS_ASKED) {
+        let path: ItemPath = path;
+        let why = member.engine.why(&path);
+        let agrees = why.as_ref().is_some_and(|why| {
+            let remote = why.item.remote.as_ref();
+            why.id == item.id && remote.is_some_and(|remote| remote.version == item.version) && why.next.action == "nothing"
+        });
+        if !agrees {
+            return fail(world, Check::LogAgrees, format!("{who} says of {path}: {why:?}; the service has {item:?}"));
+        }
+    }
+    Ok(())
+}
