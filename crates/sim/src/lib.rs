@@ -4,6 +4,8 @@
 //!
 //! [`run()`] runs one world; `world` is what is in it, `disk` one file system, `people` what they do, `checks` what must hold.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
 pub mod checks;
 pub mod cli;
 pub mod coverage;

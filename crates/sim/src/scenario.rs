@@ -183,7 +183,7 @@ impl Scenario {
             let most = users.iter().max().map_or(0, |user| user + 1);
             users.push(if random.one_in(2) { 0 } else { random.below(most + 1) });
         }
-        let flavours = (0..laptops).map(|_| *random.pick(Flavour::ALL).unwrap_or(&Flavour::ALL[0])).collect();
+        let flavours = (0..laptops).map(|_| Flavour::draw(&mut random)).collect();
         let mut workspaces = vec![Share { laptops: (0..laptops).collect() }];
         for _ in 0..[0, 0, 0, 1, 2][random.below(5)] {
             workspaces.push(Share { laptops: (0..laptops).filter(|_| random.one_in(2)).collect() });
@@ -233,8 +233,7 @@ impl Scenario {
         match word {
             "--users" => self.users = numbers(word, value)?,
             "--flavours" => {
-                let one = |text: &str| Flavour::ALL.iter().find(|flavour| format!("{flavour:?}") == text).copied();
-                self.flavours = value.split(',').map(one).collect::<Option<_>>().ok_or_else(bad)?;
+                self.flavours = value.split(',').map(str::parse).collect::<Result<_, _>>().map_err(|_| bad())?;
             }
             "--workspaces" => {
                 let share = |text: &str| numbers(word, text).map(|laptops| Share { laptops });
@@ -299,7 +298,7 @@ impl fmt::Display for Scenario {
             write!(f, " --users {}", list(&self.users))?;
         }
         if self.flavours != usual.flavours {
-            write!(f, " --flavours {}", list(self.flavours.iter().map(|flavour| format!("{flavour:?}"))))?;
+            write!(f, " --flavours {}", list(&self.flavours))?;
         }
         if self.workspaces != usual.workspaces {
             let shares: Vec<String> = self.workspaces.iter().map(|share| list(&share.laptops)).collect();
@@ -332,7 +331,7 @@ mod tests {
         for seed in 0..200 {
             let mut scenario = Scenario::of(seed);
             assert_eq!(scenario.to_string(), format!("--seed {seed}"));
-            scenario.flavours = vec![Flavour::ALL[0]];
+            scenario.flavours = vec![Flavour::default()];
             scenario.users = vec![0];
             scenario.workspaces = vec![Share { laptops: vec![0] }, Share { laptops: vec![0] }];
             scenario.skip = BTreeSet::from([1, 5]);

@@ -124,7 +124,7 @@ fn simpler_worlds(of: &Scenario) -> Vec<Scenario> {
     candidates.push(Scenario { users: vec![0; of.users.len()], ..of.clone() });
     for laptop in 0..of.flavours.len() {
         let mut simpler = of.clone();
-        simpler.flavours[laptop] = Flavour::ALL[0];
+        simpler.flavours[laptop] = Flavour::default();
         candidates.push(simpler);
     }
     candidates

@@ -9,7 +9,7 @@ use super::leftovers::aside_name;
 use super::look::{Look, as_expected, look};
 use super::stage::Temporary;
 use super::trash::Why;
-use rustix::fs::{AtFlags, RenameFlags, linkat, renameat, renameat_with, unlinkat};
+use rustix::fs::{AtFlags, RenameFlags, fsync, linkat, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
 use stacksync_chunks::crash_point;
 use stacksync_core::engine::{ApplyError, Stat};
@@ -42,10 +42,14 @@ impl Renames {
         }
         // A second name for a file or link fails if the name is taken. Folders have no second name.
         match linkat(from, name, to, new_name, AtFlags::empty()) {
-            Ok(()) => {
-                crash_point!("rename.between-two-names");
-                unlinkat(from, name, AtFlags::empty())
-            }
+            // Two steps: on the medium the second name must not come after the end of the first one.
+            Ok(()) => match fsync(to) {
+                Ok(()) => {
+                    crash_point!("rename.between-two-names");
+                    unlinkat(from, name, AtFlags::empty())
+                }
+                Err(errno) => unlinkat(to, new_name, AtFlags::empty()).and(Err(errno)),
+            },
             Err(Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK) => match look(to, new_name)? {
                 Look::Absent => renameat(from, name, to, new_name),
                 Look::Here(_) | Look::Odd(_) => Err(Errno::EXIST),

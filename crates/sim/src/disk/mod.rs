@@ -1,32 +1,48 @@
-//! The simulated file system of one workspace's folder on one laptop: what a program sees of it, what survives a power cut, and what
-//! goes wrong.
+//! The simulated file system of one workspace's folder on one laptop: what a program sees of it, what survives a loss of power, and
+//! what goes wrong.
+//!
+//! Two sides: people's (`person`) and the client's. The client's side has the semantics of the real `stacksync::disk`, call for call
+//! (a test in `crates/e2e` runs both side by side), and is cut into steps: between any two of its calls people may edit, the
+//! power may fail, the client may die. Steps are futures without a runtime: each poll makes one call of the simulated system.
 
-use crate::random::Random;
+mod batch;
+mod calls;
+mod errno;
+mod flavour;
+mod fs;
+mod journal;
+mod leftovers;
+mod look;
+mod machine;
+mod node;
+mod pen;
+mod person;
+mod put;
+mod read;
+mod rules;
+mod scan;
+mod spelling;
+mod stage;
+mod trash;
+mod watch;
+
+pub use errno::Errno;
+pub use flavour::{Births, Case, Flavour, FlavourError, Forms, Home, Inodes, Journal, Refuses, Renames, Times};
+pub use person::RootLoss;
+pub use read::Upload;
+pub use watch::Event;
+
 use crate::scenario::{Fault, Rates};
+use calls::Calls;
+use machine::{Machine, Outcome};
 use stacksync_core::engine::{Applied, ApplyError, DiskAction, Listing, ScanError, Stat, UploadError};
 use stacksync_core::values::{FileBody, ItemPath, Kind, Name};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-
-/// What kind of file system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Flavour {
-    /// Names are bytes, times are nanoseconds.
-    Plain,
-}
-
-impl Flavour {
-    /// All of them.
-    pub const ALL: &'static [Self] = &[Self::Plain];
-}
-
-/// A watcher's hint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Something at this path may have changed.
-    Touched(ItemPath),
-    /// There were too many to tell.
-    Overflow,
-}
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 /// What a person sees at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +66,8 @@ pub struct Removed {
     pub bytes: Vec<u8>,
     /// Whether it is in the trash now; else it is nowhere.
     pub trashed: bool,
+    /// Whether it went with a folder that held nothing but ignored files and their rules.
+    pub in_folder: bool,
 }
 
 /// Whether something that takes several steps is done.
@@ -61,110 +79,162 @@ pub enum Progress<T> {
     Done(T),
 }
 
-/// An action on the disk under way: every step of it is one call of [`Disk::step`].
-#[derive(Clone, Debug)]
+/// An action on the disk under way: every step of it is one call of [`Disk::step`]. Dead after the client or the machine died; it
+/// is dropped then.
 pub struct Job {
-    _action: DiskAction,
+    future: Pin<Box<dyn Future<Output = Outcome>>>,
+    generation: u64,
 }
 
-/// A file that is being read to be uploaded.
-#[derive(Clone, Debug)]
-pub struct Upload {
-    /// The bytes read so far.
-    pub bytes: Vec<u8>,
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("generation", &self.generation).finish_non_exhaustive()
+    }
 }
 
 /// One workspace's folder on one laptop.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Disk {
-    _random: Random,
+    machine: Rc<RefCell<Machine>>,
 }
 
 impl Disk {
     /// An empty folder. What goes wrong is drawn from a stream of its own.
-    pub fn new(_flavour: Flavour, seed: u64) -> Self {
-        Self { _random: Random::stream(seed, "disk", 0) }
+    pub fn new(flavour: Flavour, seed: u64) -> Self {
+        Self { machine: Rc::new(RefCell::new(Machine::new(flavour, seed))) }
     }
 
-    /// The laptop's clock, in nanoseconds since 1970; it may jump.
-    pub fn set_clock(&mut self, _unix_ns: i64) {}
+    fn with<T>(&self, what: impl FnOnce(&mut Machine) -> T) -> T {
+        what(&mut self.machine.borrow_mut())
+    }
 
-    /// What goes wrong from now on, and how often.
-    pub fn set_rates(&mut self, _rates: &Rates) {}
+    /// The laptop's clock, in nanoseconds since 1970; it may jump. Who is in the middle of writing goes on when it is time.
+    pub fn set_clock(&mut self, unix_ns: i64) {
+        self.with(|machine| {
+            machine.fs.set_clock(unix_ns);
+            let now = machine.fs.clock;
+            machine.fs.journal.write_back(now, &mut machine.fs.nodes);
+            machine.write_due();
+        });
+    }
+
+    /// What goes wrong from now on, and how often. When nothing goes wrong any more, nothing stays broken.
+    pub fn set_rates(&mut self, rates: &Rates) {
+        self.with(|machine| {
+            machine.rates = *rates;
+            if *rates == Rates::NONE {
+                machine.heal();
+            }
+        });
+    }
 
     /// The faults that happened since this was asked last.
     pub fn take_faults(&mut self) -> Vec<Fault> {
-        Vec::new()
+        self.with(|machine| std::mem::take(&mut machine.faults))
     }
 
     /// What a look at a folder, or at some names in it, tells.
     ///
     /// # Errors
     /// As the real disk.
-    pub fn scan(&mut self, _path: &ItemPath, _names: Option<&[Name]>) -> Result<Listing, ScanError> {
-        Ok(Listing::default())
+    pub fn scan(&mut self, path: &ItemPath, names: Option<&[Name]>) -> Result<Listing, ScanError> {
+        self.with(|machine| machine.scan(path, names))
     }
 
     /// Opens a file to be uploaded, if it is as expected.
     ///
     /// # Errors
     /// As the real disk.
-    pub fn begin_upload(&mut self, _path: &ItemPath, _expect: &Stat) -> Result<Upload, UploadError> {
-        Err(UploadError::Changed)
+    pub fn begin_upload(&mut self, path: &ItemPath, expect: &Stat) -> Result<Upload, UploadError> {
+        self.with(|machine| machine.begin_upload(path, expect))
     }
 
     /// Reads on; `Done` at the end of the file.
-    pub fn continue_upload(&mut self, _upload: &mut Upload) -> Progress<Result<(), UploadError>> {
-        Progress::Done(Err(UploadError::Changed))
+    pub fn continue_upload(&mut self, upload: &mut Upload) -> Progress<Result<(), UploadError>> {
+        self.with(|machine| machine.continue_upload(upload))
     }
 
     /// After all chunks are stored: the look for which the bytes hold, if the file did not change meanwhile.
     ///
     /// # Errors
     /// As the real disk.
-    pub fn finish_upload(&mut self, _upload: Upload) -> Result<Stat, UploadError> {
-        Err(UploadError::Changed)
+    pub fn finish_upload(&mut self, upload: Upload) -> Result<Stat, UploadError> {
+        self.with(|machine| machine.finish_upload(&upload))
     }
 
     /// The bytes of a file that may hold some of the wanted ones; they are verified by whoever uses them.
-    pub fn read_source(&mut self, _path: &ItemPath, _body: &FileBody) -> Option<Vec<u8>> {
-        None
+    pub fn read_source(&mut self, path: &ItemPath, _body: &FileBody) -> Option<Vec<u8>> {
+        self.with(|machine| {
+            let file = machine.open_to_read(path).ok()?;
+            Some(machine.fs.node(file.id).ok()?.bytes()?.to_vec())
+        })
     }
 
     /// Begins an action; of a `Write` with the complete, verified bytes.
-    pub fn begin(&mut self, action: DiskAction, _contents: Option<Vec<u8>>) -> Job {
-        Job { _action: action }
+    pub fn begin(&mut self, action: DiskAction, contents: Option<Vec<u8>>) -> Job {
+        let calls = Calls::new(self.machine.clone());
+        let generation = self.with(|machine| machine.generation);
+        Job { future: Box::pin(stage::carry_out(calls, action, contents)), generation }
     }
 
-    /// One step of an action: stage, write, fsync, look, rename, fsync of the folder, each on its own.
-    pub fn step(&mut self, _job: &mut Job) -> Progress<Result<Applied, ApplyError>> {
-        Progress::Done(Err(ApplyError::Changed))
+    /// One step of an action: stage, write, fsync, look, rename, fsync of the folder, each on its own. Actions that are staged
+    /// share batches, as in the client: a step of one may be a step of another's.
+    pub fn step(&mut self, job: &mut Job) -> Progress<Result<Applied, ApplyError>> {
+        if self.with(|machine| machine.generation) != job.generation {
+            return Progress::Going;
+        }
+        match job.future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => Progress::Done(outcome),
+            Poll::Pending => Progress::Going,
+        }
     }
 
-    /// Power loss: what was not synced is torn or gone.
-    pub fn crash(&mut self) {}
+    /// Power loss: what was not synced is torn or gone. Then the client starts.
+    pub fn crash(&mut self) {
+        self.with(Machine::lose_power);
+    }
 
-    /// The client died, not the machine: nothing is lost but what it staged is left over.
-    pub fn restart_process(&mut self) {}
+    /// The client died, not the machine, and starts again: nothing is lost, and what it had staged is cleared away.
+    pub fn restart_process(&mut self) {
+        self.with(Machine::start);
+    }
 
     /// What the watcher says since it was asked last.
     pub fn take_events(&mut self) -> Vec<Event> {
-        Vec::new()
+        self.with(|machine| {
+            if machine.happens(Fault::EventOverflow) {
+                machine.fs.watch.overflow();
+            }
+            let mut hints = machine.fs.watch.take(&machine.fs.nodes);
+            hints.paths.append(&mut machine.late);
+            let mut events = Vec::new();
+            if hints.all || std::mem::take(&mut machine.rules_changed) {
+                events.push(Event::Overflow);
+            }
+            for path in hints.paths {
+                if machine.happens(Fault::EventLate) {
+                    machine.late.insert(path);
+                } else if !machine.happens(Fault::EventLost) {
+                    events.push(Event::Touched(path));
+                }
+            }
+            events
+        })
     }
 
     /// Another number after every change of what [`Disk::visible`] shows.
-    pub const fn changes(&self) -> u64 {
-        0
+    pub fn changes(&self) -> u64 {
+        self.with(|machine| machine.fs.changes)
     }
 
     /// Whether an ignore rule matches what is at this path.
-    pub const fn is_ignored(&self, _path: &str) -> bool {
-        false
+    pub fn is_ignored(&self, path: &str) -> bool {
+        self.with(|machine| machine.is_ignored(path))
     }
 
     /// A path as this file system shows it.
     pub fn spelling(&self, path: &str) -> String {
-        path.to_owned()
+        self.with(|machine| machine.fs.flavour.spelling(path))
     }
 
     /// What becomes of an executable bit here.
@@ -173,17 +243,20 @@ impl Disk {
     }
 
     /// What becomes of a modification time here, in nanoseconds.
-    pub const fn kept_time(&self, modified_ns: i64) -> i64 {
-        modified_ns
+    pub fn kept_time(&self, modified_ns: i64) -> i64 {
+        self.with(|machine| machine.fs.flavour.times.kept(modified_ns))
     }
 
-    /// Everything that a person sees, by path.
+    /// Everything that a person sees, by path; without the client's own temporary names.
     pub fn visible(&self) -> BTreeMap<String, Seen> {
-        BTreeMap::new()
+        self.with(|machine| machine.visible())
     }
 
     /// Contents that actions of the engine took away since this was asked last.
     pub fn removed(&mut self) -> Vec<Removed> {
-        Vec::new()
+        self.with(|machine| std::mem::take(&mut machine.removed))
     }
 }
+
+#[cfg(test)]
+mod tests;

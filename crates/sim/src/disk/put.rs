@@ -1,0 +1,326 @@
+//! Puts something staged at its path, and takes things away from theirs; as `disk/put.rs` and `disk/remove.rs` of the client.
+//!
+//! The names follow the client's, so that the two can be read side by side.
+
+use super::batch::{Batch, Folder};
+use super::errno::{Errno, refused};
+use super::look::{Look, as_expected};
+use super::node::{Hold, Id};
+use super::rules::{OWN_PREFIX, OWN_SUFFIX};
+use super::trash::{Why, name_of};
+use stacksync_core::engine::{Applied, ApplyError, FileId, Stat};
+use stacksync_core::reconcile::RULES_NAME;
+use stacksync_core::values::{ItemPath, Kind, Name};
+
+/// Something staged under a name of ours.
+#[derive(Clone, Debug)]
+pub(super) struct Temporary {
+    pub folder: Hold,
+    pub name: Name,
+    /// The name was renamed to somewhere else: nothing is left to remove.
+    pub given_away: bool,
+}
+
+/// Where something was set aside: its place in the trash, or a hidden name in its own folder from which it is copied there.
+pub(super) struct Aside {
+    folder: Hold,
+    name: Name,
+    copy: Copy,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Copy {
+    Needed,
+    No,
+}
+
+impl Batch {
+    /// Puts a staged thing where nothing is.
+    pub async fn put_new(
+        &mut self,
+        staged: &mut Temporary,
+        folder: &Folder,
+        name: &Name,
+        path: &ItemPath,
+    ) -> Result<(), ApplyError> {
+        self.calls
+            .rename_new(&staged.folder, &staged.name, &folder.handle, name)
+            .await
+            .map_err(|errno| refused("put in place", path, errno))?;
+        staged.given_away = true;
+        self.touch(&folder.handle);
+        Ok(())
+    }
+
+    /// Puts a staged thing in the place of what is expected there, which goes to the trash.
+    pub async fn put_over(
+        &mut self,
+        staged: &mut Temporary,
+        folder: &Folder,
+        name: &Name,
+        path: &ItemPath,
+        expect: &Stat,
+    ) -> Result<(), ApplyError> {
+        self.expected_at(folder, name, path, expect).await?;
+        self.swap(staged, folder, name, path, expect).await
+    }
+
+    /// The second look comes after the exchange: if the old one is not the expected one, all is swapped back.
+    async fn swap(
+        &mut self,
+        staged: &mut Temporary,
+        folder: &Folder,
+        name: &Name,
+        path: &ItemPath,
+        expect: &Stat,
+    ) -> Result<(), ApplyError> {
+        let failed = |errno| refused("replace", path, errno);
+        let ours = self.identity(&staged.folder, &staged.name).await.map_err(failed)?;
+        let aside = self.set_aside(&staged.folder, &staged.name, folder, path, Why::Replaced).await.map_err(failed)?;
+        staged.given_away = true;
+        let old_id = match self.exchange_away(&aside, folder, name, path).await {
+            Ok(Some(id)) => id,
+            Ok(None) => return self.put_over_in_steps(aside, folder, name, path, expect).await,
+            Err(errno) => {
+                self.calls.unlink(&aside.folder, &aside.name).await.ok();
+                return Err(failed(errno));
+            }
+        };
+        self.touch(&folder.handle);
+        let kept = match self.calls.look(&aside.folder, &aside.name).await {
+            Ok(Look::Here(found)) if as_expected(&found.stat, expect) => self.keep(&aside, old_id, path, Why::Replaced).await,
+            Ok(_) => Err(ApplyError::Changed),
+            Err(errno) => Err(failed(errno)),
+        };
+        if kept.is_err() {
+            // Back as it was. What comes out is ours, unless somebody wrote the path in this very moment: then it stays.
+            self.calls.exchange(&aside.folder, &aside.name, &folder.handle, name).await.map_err(failed)?;
+            self.is_back(old_id);
+            if self.identity(&aside.folder, &aside.name).await == Ok(ours) {
+                self.calls.unlink(&aside.folder, &aside.name).await.ok();
+            }
+        }
+        kept
+    }
+
+    /// The exchange; tells which node it brought out. `None`: names cannot be exchanged here.
+    async fn exchange_away(&self, aside: &Aside, folder: &Folder, name: &Name, path: &ItemPath) -> Result<Option<Id>, Errno> {
+        if !self.calls.exchange(&aside.folder, &aside.name, &folder.handle, name).await? {
+            return Ok(None);
+        }
+        let id = self.calls.node_at(&aside.folder, &aside.name).ok_or(Errno::NoEnt)?;
+        self.is_aside(id, path);
+        Ok(Some(id))
+    }
+
+    /// The same where names cannot be exchanged: for a moment nothing is at the path.
+    async fn put_over_in_steps(
+        &mut self,
+        staged: Aside,
+        folder: &Folder,
+        name: &Name,
+        path: &ItemPath,
+        expect: &Stat,
+    ) -> Result<(), ApplyError> {
+        let put = self.put_in_steps(&staged, folder, name, path, expect).await;
+        if put.is_err() {
+            self.calls.unlink(&staged.folder, &staged.name).await.ok();
+        }
+        self.touch(&folder.handle);
+        put
+    }
+
+    async fn put_in_steps(
+        &mut self,
+        staged: &Aside,
+        folder: &Folder,
+        name: &Name,
+        path: &ItemPath,
+        expect: &Stat,
+    ) -> Result<(), ApplyError> {
+        let (old, old_id) = self.take(folder, name, path, expect, Why::Replaced).await?;
+        if let Err(errno) = self.calls.rename_new(&staged.folder, &staged.name, &folder.handle, name).await {
+            self.put_back(&old, old_id, folder, name).await;
+            return Err(refused("replace", path, errno));
+        }
+        let kept = self.keep(&old, old_id, path, Why::Replaced).await;
+        if kept.is_err() && self.calls.rename_new(&folder.handle, name, &staged.folder, &staged.name).await.is_ok() {
+            self.put_back(&old, old_id, folder, name).await;
+        }
+        kept
+    }
+
+    /// The second look comes after the rename: if it took another thing than expected, that is put back.
+    async fn take(
+        &mut self,
+        folder: &Folder,
+        name: &Name,
+        path: &ItemPath,
+        expect: &Stat,
+        why: Why,
+    ) -> Result<(Aside, Id), ApplyError> {
+        let failed = |errno| refused("move to the trash", path, errno);
+        let aside = self.set_aside(&folder.handle, name, folder, path, why).await.map_err(failed)?;
+        let id = self.calls.node_at(&aside.folder, &aside.name).ok_or(ApplyError::Changed)?;
+        self.is_aside(id, path);
+        self.touch(&folder.handle);
+        match self.calls.look(&aside.folder, &aside.name).await {
+            Ok(Look::Here(found)) if as_expected(&found.stat, expect) => Ok((aside, id)),
+            _ => {
+                self.put_back(&aside, id, folder, name).await;
+                Err(ApplyError::Changed)
+            }
+        }
+    }
+
+    /// Renames something to the trash's place for `path`, or, where `near` is on another file system, to a hidden name there.
+    async fn set_aside(&mut self, from: &Hold, name: &Name, near: &Folder, path: &ItemPath, why: Why) -> Result<Aside, Errno> {
+        if near.is_with_home {
+            let slot = self.calls.rename_to_trash(path, why, from, name).await?;
+            slot.touched.iter().for_each(|folder| self.touch(folder));
+            return Ok(Aside { folder: slot.folder, name: slot.name, copy: Copy::No });
+        }
+        let hidden = name_of(&format!("{OWN_PREFIX}old-{}{OWN_SUFFIX}", self.calls.with(super::machine::Machine::fresh)))?;
+        self.calls.rename_new(from, name, &near.handle, &hidden).await?;
+        Ok(Aside { folder: near.handle.clone(), name: hidden, copy: Copy::Needed })
+    }
+
+    /// Makes sure that what was set aside is in the trash. On failure it is still where it was set aside.
+    async fn keep(&mut self, aside: &Aside, id: Id, path: &ItemPath, why: Why) -> Result<(), ApplyError> {
+        let contents = self.calls.with(|machine| machine.contents(id, path));
+        if aside.copy == Copy::Needed {
+            let slot = self
+                .calls
+                .copy_to_trash(path, why, &aside.folder, &aside.name)
+                .await
+                .map_err(|errno| refused("move to the trash", path, errno))?;
+            slot.touched.iter().for_each(|folder| self.touch(folder));
+        }
+        self.calls.with(|machine| machine.kept(id, contents));
+        Ok(())
+    }
+
+    /// If something took the name meanwhile, what was set aside stays in the trash.
+    async fn put_back(&self, aside: &Aside, id: Id, folder: &Folder, name: &Name) {
+        if self.calls.rename_new(&aside.folder, &aside.name, &folder.handle, name).await.is_ok() {
+            self.is_back(id);
+        } else {
+            self.calls.with(|machine| {
+                let path = machine.set_aside.get(&id).cloned().unwrap_or_default();
+                let contents = machine.contents(id, &path);
+                machine.kept(id, contents);
+            });
+        }
+    }
+
+    fn is_aside(&self, id: Id, path: &ItemPath) {
+        self.calls.with(|machine| machine.set_aside.insert(id, path.clone()));
+    }
+
+    fn is_back(&self, id: Id) {
+        self.calls.with(|machine| machine.set_aside.remove(&id));
+    }
+
+    /// `Changed` unless what is there now is as expected.
+    async fn expected_at(&self, folder: &Folder, name: &Name, path: &ItemPath, expect: &Stat) -> Result<(), ApplyError> {
+        match self.calls.look(&folder.handle, name).await.map_err(|errno| refused("look at", path, errno))? {
+            Look::Here(found) if as_expected(&found.stat, expect) => Ok(()),
+            Look::Here(_) | Look::Absent | Look::Odd(_) => Err(ApplyError::Changed),
+        }
+    }
+
+    async fn identity(&self, folder: &Hold, name: &Name) -> Result<FileId, Errno> {
+        match self.calls.look(folder, name).await? {
+            Look::Here(found) => Ok(found.stat.file),
+            Look::Absent | Look::Odd(_) => Err(Errno::NoEnt),
+        }
+    }
+
+    /// Moves a file or link to the trash.
+    pub async fn trash(&mut self, path: &ItemPath, expect: &Stat) -> Result<Applied, ApplyError> {
+        if expect.kind == Kind::Folder {
+            return Err(ApplyError::Failed(format!("{path} is a folder and is not moved to the trash as a file")));
+        }
+        let (folder, name) = self.parent(path).await?;
+        let (aside, id) = self.set_aside_expected(&folder, &name, path, expect).await?;
+        self.keep_or_put_back(&aside, id, &folder, &name, path).await?;
+        Ok(Applied::Absent)
+    }
+
+    /// Removes an empty folder; one that holds only ignored files goes to the trash with them.
+    pub async fn remove_folder(&mut self, path: &ItemPath, expect: &Stat) -> Result<Applied, ApplyError> {
+        let failed = |errno| refused("remove", path, errno);
+        let (folder, name) = self.parent(path).await?;
+        match self.calls.look(&folder.handle, &name).await.map_err(failed)? {
+            Look::Here(found) if expect.kind == Kind::Folder && as_expected(&found.stat, expect) => {}
+            Look::Here(_) | Look::Absent | Look::Odd(_) => return Err(ApplyError::Changed),
+        }
+        match self.calls.rmdir(&folder.handle, &name).await {
+            Ok(()) => self.touch(&folder.handle),
+            Err(Errno::NotEmpty | Errno::Exist) => {
+                self.only_ignored(path).await?;
+                self.take_away_checked(&folder, &name, path, expect).await?;
+            }
+            Err(errno) => return Err(failed(errno)),
+        }
+        self.forget_folders();
+        Ok(Applied::Absent)
+    }
+
+    /// For a folder: between the check and the rename a file may have been put into it. Then the folder comes back.
+    async fn take_away_checked(&mut self, folder: &Folder, name: &Name, path: &ItemPath, expect: &Stat) -> Result<(), ApplyError> {
+        let handle = self.calls.open_folder(&self.root, path).await.map_err(|_| ApplyError::Changed)?;
+        let before = self.calls.names(&handle).await.map_err(|errno| refused("list", path, errno))?;
+        let (aside, id) = self.set_aside_expected(folder, name, path, expect).await?;
+        let after = match self.calls.node_at(&aside.folder, &aside.name) {
+            Some(id) => match self.calls.with(|machine| machine.fs.hold(id)) {
+                Ok(moved) => self.calls.names(&moved).await,
+                Err(errno) => Err(errno),
+            },
+            None => Err(Errno::NoEnt),
+        };
+        if after.as_ref() == Ok(&before) {
+            return self.keep_or_put_back(&aside, id, folder, name, path).await;
+        }
+        self.put_back(&aside, id, folder, name).await;
+        Err(ApplyError::Changed)
+    }
+
+    async fn set_aside_expected(
+        &mut self,
+        folder: &Folder,
+        name: &Name,
+        path: &ItemPath,
+        expect: &Stat,
+    ) -> Result<(Aside, Id), ApplyError> {
+        self.expected_at(folder, name, path, expect).await?;
+        self.take(folder, name, path, expect, Why::Deleted).await
+    }
+
+    async fn keep_or_put_back(
+        &mut self,
+        aside: &Aside,
+        id: Id,
+        folder: &Folder,
+        name: &Name,
+        path: &ItemPath,
+    ) -> Result<(), ApplyError> {
+        let kept = self.keep(aside, id, path, Why::Deleted).await;
+        if kept.is_err() {
+            self.put_back(aside, id, folder, name).await;
+        }
+        kept
+    }
+
+    /// `Ok` if everything in the folder is ignored; then so is what is below its folders. The rules that say so go last, with the folder.
+    async fn only_ignored(&self, path: &ItemPath) -> Result<(), ApplyError> {
+        super::calls::pause().await;
+        let listing = self.calls.with(|machine| machine.scan(path, None)).map_err(|_| ApplyError::Changed)?;
+        if let Some(odd) = listing.skipped.first() {
+            let text = format!("{path} stays: it holds {:?}, which cannot be synced ({})", odd.name, odd.reason);
+            return Err(ApplyError::Failed(text));
+        }
+        let goes = |entry: &stacksync_core::engine::Entry| entry.ignored || entry.name.as_str() == RULES_NAME;
+        if listing.entries.iter().all(goes) { Ok(()) } else { Err(ApplyError::Changed) }
+    }
+}
