@@ -22,6 +22,7 @@ mod caller;
 mod conformance;
 pub mod envelope;
 mod error;
+pub mod java;
 pub mod local;
 mod message;
 mod object;

@@ -30,6 +30,8 @@ pub struct Message {
 pub enum MessageType {
     /// A request encoded as JSON.
     Gson,
+    /// A request encoded by Java's own serialization.
+    Java,
     /// The response of the one instance that took the request.
     NormalResponse,
     /// A response of one of all instances.
@@ -43,6 +45,7 @@ impl MessageType {
     pub fn as_str(&self) -> &str {
         match self {
             MessageType::Gson => "gson",
+            MessageType::Java => "java",
             MessageType::NormalResponse => "normalResponse",
             MessageType::MultiResponse => "multiResponse",
             MessageType::Other(text) => text,
@@ -54,6 +57,7 @@ impl From<&str> for MessageType {
     fn from(text: &str) -> MessageType {
         match text {
             "gson" => MessageType::Gson,
+            "java" => MessageType::Java,
             "normalResponse" => MessageType::NormalResponse,
             "multiResponse" => MessageType::MultiResponse,
             other => MessageType::Other(other.into()),

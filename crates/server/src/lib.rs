@@ -9,6 +9,7 @@ mod cli;
 pub mod config;
 pub mod data_dir;
 pub mod http;
+pub mod legacy;
 pub mod log;
 pub mod metrics;
 pub mod process;

@@ -2,6 +2,7 @@
 
 use super::answers::{AnswerLimits, Answers};
 use super::worker::{Kind, Worker};
+use crate::envelope::Encodings;
 use crate::queue::lock;
 use crate::transport::Inbox;
 use crate::{BindError, RemoteObject, SendError, Transport};
@@ -75,6 +76,7 @@ impl Binding {
     pub(super) async fn start(
         &self,
         transport: &Arc<dyn Transport>,
+        encodings: &Encodings,
         object: Arc<dyn RemoteObject>,
         reach: Reach,
     ) -> Result<(), SendError> {
@@ -88,7 +90,13 @@ impl Binding {
             }
         };
         let answers = Answers::new(limits);
-        let worker = Arc::new(Worker { reference: reference.clone(), transport: transport.clone(), object, answers });
+        let worker = Arc::new(Worker {
+            reference: reference.clone(),
+            transport: transport.clone(),
+            encodings: encodings.clone(),
+            object,
+            answers,
+        });
         if let Some((calls, workers)) = calls {
             self.run(&worker, calls, Kind::Unicast, workers);
         }

@@ -10,6 +10,7 @@ pub use answers::AnswerLimits;
 pub use binding::{BindOptions, Binding};
 pub use proxy::{CallOptions, Proxy};
 
+use crate::envelope::Encodings;
 use crate::queue::lock;
 use crate::transport::{REFERENCE_BYTES_MAX, ReplyQueue};
 use crate::{BindError, CallError, ConnectionState, RemoteObject, Stats, Transport};
@@ -28,6 +29,7 @@ pub struct Broker(Arc<Shared>);
 
 struct Shared {
     transport: Arc<dyn Transport>,
+    encodings: Encodings,
     pending: Arc<Pending>,
     replies: OnceCell<ReplyQueue>,
     in_flight: Semaphore,
@@ -37,11 +39,17 @@ struct Shared {
 }
 
 impl Broker {
-    /// A broker on a transport. Nothing is sent before the first call or binding.
+    /// A broker on a transport that speaks JSON. Nothing is sent before the first call or binding.
     pub fn new(transport: Arc<dyn Transport>) -> Broker {
+        Broker::with_encodings(transport, Encodings::default())
+    }
+
+    /// A broker on a transport that speaks these encodings.
+    pub fn with_encodings(transport: Arc<dyn Transport>, encodings: Encodings) -> Broker {
         Broker(Arc::new(Shared {
             pending: Arc::new(Pending::new(transport.stats().clone())),
             transport,
+            encodings,
             replies: OnceCell::new(),
             in_flight: Semaphore::new(CALLS_IN_FLIGHT_MAX),
             bound: Arc::default(),
@@ -91,7 +99,7 @@ impl Broker {
             return Err(BindError::BadReference(reference.to_owned()));
         }
         let binding = Binding::reserve(&self.0.bound, &self.0.running, reference)?;
-        match binding.start(&self.0.transport, object, reach).await {
+        match binding.start(&self.0.transport, &self.0.encodings, object, reach).await {
             Ok(()) => Ok(binding),
             Err(source) => Err(BindError::Transport { reference: reference.to_owned(), source }),
         }

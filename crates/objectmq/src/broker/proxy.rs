@@ -1,7 +1,7 @@
 //! A proxy: the calling side of a remote object.
 
 use super::Broker;
-use crate::envelope::{Answer, Call, EnvelopeError, Serializer};
+use crate::envelope::{Answer, Call, Encodings, EnvelopeError};
 use crate::message::CORRELATION_ID_BYTES_MAX;
 use crate::transport::Address;
 use crate::{CallError, ConnectionState, Message, SendError};
@@ -11,9 +11,6 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
-
-/// The encoding of what this side sends.
-const SERIALIZER: Serializer = Serializer::Json;
 
 /// How long a synchronous call waits.
 #[derive(Clone, Debug)]
@@ -69,7 +66,7 @@ impl Proxy {
         let id = options.id.clone().unwrap_or_else(random_id);
         let body = self.encode(method, param, &id, Answer::Wanted)?;
         let answer = self.ask(method, id, body, &options).await?;
-        decode(&answer)
+        decode(&self.broker.0.encodings, &answer)
     }
 
     /// Calls a method of one bound instance and does not wait. `Ok` means that it was sent.
@@ -104,7 +101,7 @@ impl Proxy {
         if answers.is_empty() {
             return Err(CallError::Timeout { method: method.to_owned(), tries: 1, timeout });
         }
-        Ok(answers.iter().filter_map(|answer| decode(answer).ok()).collect())
+        Ok(answers.iter().filter_map(|answer| decode(&self.broker.0.encodings, answer).ok()).collect())
     }
 
     /// Sends until one try is answered.
@@ -151,14 +148,14 @@ impl Proxy {
     }
 
     fn message(&self, id: Arc<str>, reply_to: Option<Arc<str>>, body: Bytes) -> Message {
-        Message { app_id: self.reference.clone(), correlation_id: id, reply_to, kind: SERIALIZER.request_type(), body }
+        Message { app_id: self.reference.clone(), correlation_id: id, reply_to, kind: self.broker.0.encodings.request_type(), body }
     }
 
     fn encode(&self, method: &str, param: &impl Serialize, id: &str, answer: Answer) -> Result<Bytes, CallError> {
         if id.is_empty() || id.len() > CORRELATION_ID_BYTES_MAX {
             return Err(CallError::Malformed(format!("a call's id has 1 to {CORRELATION_ID_BYTES_MAX} bytes")));
         }
-        let body = SERIALIZER.encode_request(&Call { method, id, answer }, param).map_err(malformed)?;
+        let body = self.broker.0.encodings.encode_request(&Call { method, id, answer }, param).map_err(malformed)?;
         let limit = self.broker.0.transport.message_bytes_max();
         if body.len() > limit {
             return Err(CallError::TooLarge { bytes: body.len(), limit });
@@ -171,10 +168,11 @@ fn random_id() -> Arc<str> {
     Uuid::new_v4().hyphenated().encode_lower(&mut Uuid::encode_buffer()).into()
 }
 
-fn decode<R: DeserializeOwned>(answer: &Message) -> Result<R, CallError> {
-    let response = SERIALIZER.decode_response(&answer.body).map_err(malformed)?;
+fn decode<R: DeserializeOwned>(encodings: &Encodings, answer: &Message) -> Result<R, CallError> {
+    let body = encodings.open(&answer.body).map_err(malformed)?;
+    let response = encodings.decode_response(&body).map_err(malformed)?;
     let result = response.outcome.map_err(CallError::Remote)?;
-    let text = result.map_or("null", |result| result.get());
+    let text = result.as_ref().map_or("null", |result| result.get());
     serde_json::from_str(text).map_err(|error| CallError::Malformed(format!("the result is not what was expected: {error}")))
 }
 

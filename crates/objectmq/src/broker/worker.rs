@@ -2,7 +2,7 @@
 //! settled, and whoever waits is answered.
 
 use super::answers::{Answers, Begin, Turn};
-use crate::envelope::{EnvelopeError, Request, Serializer};
+use crate::envelope::{Answered, Encoding, Encodings, EnvelopeError, Request};
 use crate::error::{REMOTE_EXCEPTION, SERIALIZER_EXCEPTION};
 use crate::transport::{Address, Delivery, Inbox};
 use crate::{Caller, Incoming, Message, MessageType, RawValue, RemoteError, RemoteObject, SendError, Transport};
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 pub struct Worker {
     pub reference: Arc<str>,
     pub transport: Arc<dyn Transport>,
+    pub encodings: Encodings,
     pub object: Arc<dyn RemoteObject>,
     pub answers: Answers,
 }
@@ -53,27 +54,26 @@ impl Worker {
 
     async fn serve(&self, delivery: &Delivery, kind: Kind) {
         let message = delivery.message();
-        let request = Serializer::of_request(&message.kind)
-            .and_then(|serializer| Ok((serializer, serializer.decode_request(&message.body)?)));
-        match request {
+        match self.encodings.decode_request(&message.kind, &message.body) {
             Err(error) => self.refuse(message, kind, error).await,
-            Ok((serializer, request)) => {
+            Ok((encoding, request)) => {
                 let reply_to = message.reply_to.as_ref().filter(|name| !request.asynchronous && !name.is_empty());
                 match reply_to {
                     None => self.take(delivery, request).await,
-                    Some(reply_to) => self.answer(delivery, kind, serializer, request, reply_to).await,
+                    Some(reply_to) => self.answer(delivery, kind, encoding, request, reply_to).await,
                 }
             }
         }
     }
 
-    /// Answers what could not be read, in the encoding of this version.
+    /// Answers what could not be read, in the encoding that its sender most likely has.
     async fn refuse(&self, message: &Message, kind: Kind, error: EnvelopeError) {
         self.transport.stats().malformed.add(1);
         tracing::debug!(reference = &*self.reference, id = &*message.correlation_id, %error, "a call could not be read");
         let Some(reply_to) = &message.reply_to else { return };
         let error = RemoteError::new(SERIALIZER_EXCEPTION, error.to_string());
-        let body = self.encode(Serializer::Json, &message.correlation_id, Err(&error));
+        let encoding = self.encodings.guess(&message.kind, &message.body);
+        let body = self.encode(encoding, "", &message.correlation_id, Err(&error));
         self.reply(message, kind, reply_to, body).await;
     }
 
@@ -87,11 +87,13 @@ impl Worker {
     }
 
     /// Carries out a call that somebody waits for, once.
-    async fn answer(&self, delivery: &Delivery, kind: Kind, serializer: Serializer, request: Request, reply_to: &Arc<str>) {
+    async fn answer(&self, delivery: &Delivery, kind: Kind, encoding: Encoding, request: Request, reply_to: &Arc<str>) {
         let message = delivery.message();
         let stats = self.transport.stats();
         let turn = match kind {
             Kind::Multi => None,
+            // Without an id nobody can tell a retry from another call.
+            Kind::Unicast if message.correlation_id.is_empty() => None,
             Kind::Unicast => match self.answers.begin(identity(delivery.caller(), reply_to), message, reply_to) {
                 Begin::First(turn) => Some(turn),
                 Begin::UnderWay => return stats.duplicates.add(1),
@@ -102,15 +104,16 @@ impl Worker {
                 Begin::IdReused => {
                     stats.malformed.add(1);
                     let error = RemoteError::new(REMOTE_EXCEPTION, "this id belongs to another call");
-                    let body = self.encode(serializer, &message.correlation_id, Err(&error));
+                    let body = self.encode(encoding, &request.method, &message.correlation_id, Err(&error));
                     return self.reply(message, kind, reply_to, body).await;
                 }
             },
         };
         stats.calls.add(1);
         let id = request.id.clone().unwrap_or_else(|| message.correlation_id.to_string());
+        let method = request.method.clone();
         let outcome = self.execute(delivery, request).await;
-        let body = self.encode(serializer, &id, outcome.as_deref());
+        let body = self.encode(encoding, &method, &id, outcome.as_deref());
         self.reply(message, kind, reply_to, body.clone()).await;
         for retry_from in turn.map(|turn: Turn<'_>| turn.finish(body.clone())).unwrap_or_default() {
             if retry_from != *reply_to {
@@ -135,15 +138,16 @@ impl Worker {
         outcome
     }
 
-    fn encode(&self, serializer: Serializer, id: &str, outcome: Result<&RawValue, &RemoteError>) -> Bytes {
+    fn encode(&self, encoding: Encoding, method: &str, id: &str, outcome: Result<&RawValue, &RemoteError>) -> Bytes {
         let limit = self.transport.message_bytes_max();
-        let why = match serializer.encode_response(id, &self.reference, outcome) {
+        let answered = Answered { method, id, reference: &self.reference };
+        let why = match self.encodings.encode_response(encoding, &answered, outcome) {
             Ok(body) if body.len() <= limit => return body.into(),
             Ok(body) => format!("the result has {} bytes, more than the {limit} that are carried", body.len()),
             Err(error) => error.to_string(),
         };
         let error = RemoteError::new(SERIALIZER_EXCEPTION, why);
-        serializer.encode_response(id, &self.reference, Err(&error)).map(Bytes::from).unwrap_or_default()
+        self.encodings.encode_response(encoding, &answered, Err(&error)).map(Bytes::from).unwrap_or_default()
     }
 
     async fn reply(&self, message: &Message, kind: Kind, reply_to: &Arc<str>, body: Bytes) {

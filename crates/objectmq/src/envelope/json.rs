@@ -1,12 +1,12 @@
 //! JSON as the original's `gson` encodes it: null members left out, readers tolerant of missing members, of the order of members,
 //! of members unknown to them, and of `"true"` for `true`.
 
-use super::{Answer, Call, EnvelopeError, METHOD_BYTES_MAX, PARAMS_MAX, Request, Response};
+use super::{Answer, Answered, Call, EnvelopeError, PARAMS_MAX, Request, Response};
 use crate::error::shortened;
-use crate::message::CORRELATION_ID_BYTES_MAX;
 use crate::{RawValue, RemoteError};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 
 const ENCODED_BYTES_GUESS: usize = 512;
@@ -50,13 +50,13 @@ struct ErrorOut<'a> {
     message: &'a str,
 }
 
-pub fn encode_response(id: &str, reference: &str, outcome: Result<&RawValue, &RemoteError>) -> Result<Vec<u8>, EnvelopeError> {
+pub fn encode_response(answered: &Answered<'_>, outcome: Result<&RawValue, &RemoteError>) -> Result<Vec<u8>, EnvelopeError> {
     let (result, error) = match outcome {
         Ok(result) => (Some(result).filter(|result| result.get() != "null"), None),
         Err(error) => (None, Some(ErrorOut { r#type: &error.kind, message: &error.message })),
     };
     let mut body = Vec::with_capacity(ENCODED_BYTES_GUESS);
-    write(&mut body, &ResponseOut { result, error, id, id_omq: reference })?;
+    write(&mut body, &ResponseOut { result, error, id: answered.id, id_omq: answered.reference })?;
     Ok(body)
 }
 
@@ -78,13 +78,7 @@ struct RequestIn {
 pub fn decode_request(body: &[u8]) -> Result<Request, EnvelopeError> {
     let malformed = |why: String| EnvelopeError::Malformed { what: "request", why: shortened(why) };
     let request: RequestIn = serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
-    if request.method.is_empty() || request.method.len() > METHOD_BYTES_MAX {
-        return Err(malformed(format!("the method's name has {} bytes", request.method.len())));
-    }
-    if let Some(id) = request.id.as_ref().filter(|id| id.len() > CORRELATION_ID_BYTES_MAX) {
-        return Err(malformed(format!("the id has {} bytes", id.len())));
-    }
-    Ok(Request { method: request.method, params: request.params, id: request.id, asynchronous: request.r#async })
+    Request { method: request.method, params: request.params, id: request.id, asynchronous: request.r#async }.checked()
 }
 
 #[derive(Deserialize)]
@@ -111,7 +105,7 @@ pub fn decode_response(body: &[u8]) -> Result<Response<'_>, EnvelopeError> {
     let response: ResponseIn<'_> =
         serde_json::from_slice(body).map_err(|error| EnvelopeError::Malformed { what: "response", why: error.to_string() })?;
     let outcome = match response.error {
-        None => Ok(response.result),
+        None => Ok(response.result.map(Cow::Borrowed)),
         Some(error) => Err(RemoteError {
             kind: error.r#type.unwrap_or_else(|| crate::error::REMOTE_EXCEPTION.to_owned()),
             message: error.message.unwrap_or_default(),

@@ -1,13 +1,20 @@
 //! How a call becomes the body of a message, and back. Which encoding a request has stands in the `type` property of its message,
 //! and its response has the same; encodings are chosen per message, so that old and new callers live side by side.
 //!
-//! Decoding keeps parameters and results as they are ([`RawValue`]): only whoever knows their type decodes them, once. It accepts
-//! what the callers of the original send, and nothing in it may panic on, or nest with, what comes from outside.
+//! Objects see JSON whatever the encoding is. Decoding keeps parameters and results as they are ([`RawValue`]): only whoever knows
+//! their type decodes them, once. It accepts what the callers of the original send, and nothing in it may panic on, or nest with, what
+//! comes from outside.
 
+mod encodings;
+mod gzip;
+mod java;
 mod json;
 
-use crate::{MessageType, RawValue, RemoteError};
-use serde::Serialize;
+pub use encodings::{Compression, Encoding, Encodings, Serializer};
+
+use crate::message::CORRELATION_ID_BYTES_MAX;
+use crate::{RawValue, RemoteError};
+use std::borrow::Cow;
 
 /// Most parameters of one call.
 pub const PARAMS_MAX: usize = 16;
@@ -27,11 +34,28 @@ pub struct Request {
     pub asynchronous: bool,
 }
 
+impl Request {
+    /// The same, if it keeps the limits.
+    fn checked(self) -> Result<Request, EnvelopeError> {
+        let broken = |why: String| Err(EnvelopeError::Malformed { what: "request", why });
+        if self.method.is_empty() || self.method.len() > METHOD_BYTES_MAX {
+            return broken(format!("the method's name has {} bytes", self.method.len()));
+        }
+        if self.params.len() > PARAMS_MAX {
+            return broken(format!("more than {PARAMS_MAX} parameters"));
+        }
+        match &self.id {
+            Some(id) if id.len() > CORRELATION_ID_BYTES_MAX => broken(format!("the id has {} bytes", id.len())),
+            _ => Ok(self),
+        }
+    }
+}
+
 /// An answer.
 #[derive(Debug)]
 pub struct Response<'a> {
     /// The result, or the error of the object. A method without a result has none.
-    pub outcome: Result<Option<&'a RawValue>, RemoteError>,
+    pub outcome: Result<Option<Cow<'a, RawValue>>, RemoteError>,
     /// The id of the call.
     pub id: Option<String>,
     /// The reference of the object that answers.
@@ -42,7 +66,7 @@ pub struct Response<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeError {
     /// No encoding of this name is known.
-    #[error("unknown message type {0:?}")]
+    #[error("messages of the type {0:?} are not read here")]
     UnknownType(String),
     /// The body is not what it should be.
     #[error("not a {what}: {why}")]
@@ -55,65 +79,6 @@ pub enum EnvelopeError {
     /// A value cannot be encoded.
     #[error("cannot be encoded: {0}")]
     Unencodable(String),
-}
-
-/// An encoding of requests and responses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Serializer {
-    /// JSON as the original's `gson` encodes it.
-    Json,
-}
-
-impl Serializer {
-    /// The encoding of a request with this `type` property.
-    pub fn of_request(kind: &MessageType) -> Result<Serializer, EnvelopeError> {
-        match kind {
-            MessageType::Gson => Ok(Serializer::Json),
-            MessageType::NormalResponse | MessageType::MultiResponse | MessageType::Other(_) => {
-                Err(EnvelopeError::UnknownType(kind.as_str().to_owned()))
-            }
-        }
-    }
-
-    /// The `type` property of requests in this encoding.
-    pub fn request_type(self) -> MessageType {
-        match self {
-            Serializer::Json => MessageType::Gson,
-        }
-    }
-
-    /// Encodes a call with one parameter. A parameter that encodes as `null`, such as `()`, means a call without parameters.
-    pub fn encode_request(self, call: &Call<'_>, param: &impl Serialize) -> Result<Vec<u8>, EnvelopeError> {
-        match self {
-            Serializer::Json => json::encode_request(call, param),
-        }
-    }
-
-    /// Reads a call.
-    pub fn decode_request(self, body: &[u8]) -> Result<Request, EnvelopeError> {
-        match self {
-            Serializer::Json => json::decode_request(body),
-        }
-    }
-
-    /// Encodes an answer.
-    pub fn encode_response(
-        self,
-        id: &str,
-        reference: &str,
-        outcome: Result<&RawValue, &RemoteError>,
-    ) -> Result<Vec<u8>, EnvelopeError> {
-        match self {
-            Serializer::Json => json::encode_response(id, reference, outcome),
-        }
-    }
-
-    /// Reads an answer.
-    pub fn decode_response(self, body: &[u8]) -> Result<Response<'_>, EnvelopeError> {
-        match self {
-            Serializer::Json => json::decode_response(body),
-        }
-    }
 }
 
 /// What a request says beside its parameters.
@@ -134,6 +99,17 @@ pub enum Answer {
     Wanted,
     /// An asynchronous call.
     Unwanted,
+}
+
+/// What a response says beside its outcome.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered<'a> {
+    /// The method that was called; empty if it could not be read.
+    pub method: &'a str,
+    /// The id of the call.
+    pub id: &'a str,
+    /// The reference of the object that answers.
+    pub reference: &'a str,
 }
 
 #[cfg(test)]

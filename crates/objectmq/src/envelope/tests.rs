@@ -1,11 +1,40 @@
 //! Against what the original's own serializer wrote, and against whatever else may come.
 
 use super::*;
+use crate::MessageType;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
-const JSON: Serializer = Serializer::Json;
+/// What a broker that speaks JSON only does.
+struct Json;
+const JSON: Json = Json;
+
+impl Json {
+    fn decode_request(&self, body: &[u8]) -> Result<Request, EnvelopeError> {
+        Encodings::default().decode_request(&MessageType::Gson, body).map(|(encoding, request)| {
+            assert_eq!(encoding, Encoding::JSON);
+            request
+        })
+    }
+
+    fn encode_request(&self, call: &Call<'_>, param: &impl serde::Serialize) -> Result<Vec<u8>, EnvelopeError> {
+        Encodings::default().encode_request(call, param)
+    }
+
+    fn decode_response<'a>(&self, body: &'a [u8]) -> Result<Response<'a>, EnvelopeError> {
+        Encodings::default().decode_response(body)
+    }
+
+    fn encode_response(
+        &self,
+        id: &str,
+        reference: &str,
+        outcome: Result<&RawValue, &RemoteError>,
+    ) -> Result<Vec<u8>, EnvelopeError> {
+        Encodings::default().encode_response(Encoding::JSON, &Answered { method: "m", id, reference }, outcome)
+    }
+}
 
 /// A captured message: its bytes, and what it says in neutral terms.
 struct Captured {
@@ -87,7 +116,7 @@ fn captured_requests_are_read_and_written_back_byte_for_byte() {
         let call = Call { method: &request.method, id: request.id.as_deref().unwrap(), answer };
         let written = JSON.encode_request(&call, &request.params.first()).unwrap();
         assert_eq!(String::from_utf8(written), String::from_utf8(bytes), "{name}");
-        assert_eq!(JSON.request_type().as_str(), facts["amqp"]["type"], "{name}");
+        assert_eq!(Encodings::default().request_type().as_str(), facts["amqp"]["type"], "{name}");
     }
     assert_eq!(seen, 20);
 }
@@ -107,7 +136,7 @@ fn captured_responses_are_read_and_written_back_byte_for_byte() {
         match &response.outcome {
             Ok(result) => {
                 assert!(value["error"].is_null(), "{name}");
-                assert_eq!(result.map(parsed).unwrap_or_default(), plain(&value["result"]), "{name}");
+                assert_eq!(result.as_deref().map(parsed).unwrap_or_default(), plain(&value["result"]), "{name}");
             }
             Err(error) => {
                 assert_eq!(error.kind, value["error"]["type"].as_str().unwrap(), "{name}");
@@ -116,7 +145,7 @@ fn captured_responses_are_read_and_written_back_byte_for_byte() {
         }
 
         let none = serde_json::value::to_raw_value(&()).unwrap();
-        let outcome = response.outcome.as_ref().map(|result| result.unwrap_or(&none));
+        let outcome = response.outcome.as_ref().map(|result| result.as_deref().unwrap_or(&none));
         let written =
             JSON.encode_response(response.id.as_deref().unwrap(), response.reference.as_deref().unwrap(), outcome).unwrap();
         assert_eq!(String::from_utf8(written), String::from_utf8(bytes.clone()), "{name}");
@@ -190,8 +219,105 @@ fn deeply_nested_parameters_are_passed_on_without_recursion() {
 #[test]
 fn other_encodings_are_named_in_the_refusal() {
     for kind in ["java", "kryo", "normalResponse", ""] {
-        let refused = Serializer::of_request(&MessageType::from(kind)).unwrap_err();
+        let refused = Encodings::default().decode_request(&MessageType::from(kind), b"{}").unwrap_err();
         assert!(refused.to_string().contains(&format!("{kind:?}")), "{refused}");
+    }
+}
+
+fn original(sent: Encoding) -> Encodings {
+    Encodings::original(sent, std::sync::Arc::new(crate::java::Catalog::default()))
+}
+
+const ALL: [Encoding; 4] = [
+    Encoding::JSON,
+    Encoding::JAVA,
+    Encoding { serializer: Serializer::Json, compression: Compression::Gzip },
+    Encoding { serializer: Serializer::Java, compression: Compression::Gzip },
+];
+
+#[test]
+fn a_call_and_its_answer_have_one_encoding() {
+    for encoding in ALL {
+        let encodings = original(encoding);
+        let kind = encodings.request_type();
+        let call = Call { method: "m", id: "i", answer: Answer::Wanted };
+        let body = encodings.encode_request(&call, &json!({"a": ["😀\u{0}", 1]})).unwrap();
+        let (read_as, request) = encodings.decode_request(&kind, &body).unwrap();
+        assert_eq!((read_as, encodings.guess(&kind, &body)), (encoding, encoding));
+        assert_eq!((&*request.method, request.id.as_deref(), request.asynchronous), ("m", Some("i"), false));
+        assert_eq!(request.params[0].get(), r#"{"a":["😀\u0000",1]}"#);
+        let answered = Answered { method: "m", id: "i", reference: "r" };
+        for outcome in [Ok(json!([7])), Ok(Value::Null), Err(RemoteError::new("kind", "text")), Err(RemoteError::new("kind", ""))] {
+            let raw = outcome.clone().map(|value| serde_json::value::to_raw_value(&value).unwrap());
+            let body = encodings.encode_response(encoding, &answered, raw.as_deref()).unwrap();
+            let opened = encodings.open(&body).unwrap();
+            let response = encodings.decode_response(&opened).unwrap();
+            assert_eq!((response.id.as_deref(), response.reference.as_deref()), (Some("i"), Some("r")));
+            assert_eq!(response.outcome.map(|result| result.as_deref().map(parsed).unwrap_or_default()), outcome);
+        }
+    }
+}
+
+#[test]
+fn only_who_wants_to_reads_what_the_original_sends() {
+    let body = original(Encoding::JAVA).encode_request(&Call { method: "m", id: "i", answer: Answer::Wanted }, &()).unwrap();
+    let refused = Encodings::default().decode_request(&MessageType::Java, &body).unwrap_err();
+    assert!(matches!(refused, EnvelopeError::UnknownType(_)), "{refused}");
+    let compressed = original(ALL[2]).encode_request(&Call { method: "m", id: "i", answer: Answer::Wanted }, &()).unwrap();
+    assert!(Encodings::default().decode_request(&MessageType::Gson, &compressed).is_err());
+    assert_eq!(Encodings::default().guess(&MessageType::Java, &body), Encoding::JSON);
+    let kryo = original(Encoding::JAVA).decode_request(&MessageType::from("kryo"), b"\x01").unwrap_err();
+    assert_eq!(kryo.to_string(), r#"messages of the type "kryo" are not read here"#);
+}
+
+#[test]
+fn a_compressed_body_is_inflated_up_to_a_limit() {
+    let bomb = gzip::deflate(&vec![0; 20 << 20]).unwrap();
+    assert!(bomb.len() < 1 << 20);
+    let refused = gzip::inflate(&bomb).unwrap_err();
+    assert!(refused.to_string().contains("more than"), "{refused}");
+    let whole = gzip::deflate(b"{}").unwrap();
+    for end in 2..whole.len() {
+        assert!(gzip::inflate(&whole[..end]).is_err(), "{end}");
+    }
+    assert_eq!(gzip::inflate(&whole).unwrap(), b"{}");
+}
+
+#[test]
+fn what_is_no_java_request_is_refused() {
+    let catalog = crate::java::Catalog::default();
+    let stream = |write: &dyn Fn(&mut crate::java::Writer<'_>)| {
+        let mut writer = crate::java::Writer::new(&catalog);
+        write(&mut writer);
+        writer.finish()
+    };
+    let request = |method: &str, id: &str, params: &dyn Fn(&mut crate::java::Writer<'_>)| {
+        stream(&|writer| {
+            writer.object(&crate::java::REQUEST).unwrap();
+            writer.raw(&[0]);
+            writer.text(id);
+            writer.text(method);
+            params(writer);
+        })
+    };
+    let none = |writer: &mut crate::java::Writer<'_>| writer.null();
+    assert!(original(Encoding::JAVA).decode_request(&MessageType::Java, &request("m", "i", &none)).is_ok());
+    for body in [
+        Vec::new(),
+        b"{}".to_vec(),
+        stream(&|writer| writer.null()),
+        stream(&|writer| writer.text("m")),
+        stream(&|writer| writer.object(&crate::java::RESPONSE).unwrap()),
+        request("", "i", &none),
+        request(&"m".repeat(METHOD_BYTES_MAX + 1), "i", &none),
+        request("m", &"i".repeat(129), &none),
+        request("m", "i", &|writer| writer.text("x")),
+        request("m", "i", &|writer| {
+            writer.objects(PARAMS_MAX + 1).unwrap();
+            (0..=PARAMS_MAX).for_each(|_| writer.null());
+        }),
+    ] {
+        assert!(original(Encoding::JAVA).decode_request(&MessageType::Java, &body).is_err(), "{body:?}");
     }
 }
 
@@ -223,6 +349,8 @@ proptest! {
         let _ = JSON.decode_request(&body);
         let _ = JSON.decode_response(&body);
         let _ = JSON.decode_request(text.as_bytes());
+        let _ = original(Encoding::JAVA).decode_request(&MessageType::Java, &body);
+        let _ = original(Encoding::JAVA).open(&[&[0x1f, 0x8b][..], &body].concat());
         let whole = format!(r#"{{"method":{0},"params":[{0}],"id":{0},"result":{0},"error":{{"type":{0}}},"async":"true"}}"#, json!(text));
         let cut = cut.index(whole.len() + 1);
         let _ = JSON.decode_request(&whole.as_bytes()[..cut]);

@@ -1,0 +1,5 @@
+//! The door for clients of the original StackSync, which speak Java serialization over AMQP and bring no credentials.
+
+mod classes;
+
+pub use classes::catalog;
