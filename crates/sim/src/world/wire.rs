@@ -1,6 +1,6 @@
 //! A transport that only catches what the service tells everybody: the world delivers it.
 
-use objectmq::envelope::{Request, Serializer};
+use objectmq::envelope::{Encodings, Request};
 use objectmq::transport::{Address, ConnectionState, Inbox, MESSAGE_BYTES_MAX, ReplyQueue, ReplySink};
 use objectmq::{BoxFuture, Message, SendError, Stats, Transport};
 use std::future::ready;
@@ -31,8 +31,7 @@ impl Wire {
 
     fn catch(&self, to: Address<'_>, message: &Message) -> Result<(), SendError> {
         let Address::Multi(reference) = to else { return Err(SendError::Closed) };
-        let decoded = Serializer::of_request(&message.kind).and_then(|serializer| serializer.decode_request(&message.body));
-        let request = decoded.map_err(|_| SendError::Closed)?;
+        let (_, request) = Encodings::default().decode_request(&message.kind, &message.body).map_err(|_| SendError::Closed)?;
         let told = Told { reference: reference.to_owned(), request };
         self.told.lock().unwrap_or_else(PoisonError::into_inner).push(told);
         Ok(())
