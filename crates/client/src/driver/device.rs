@@ -17,6 +17,7 @@ use stacksync_core::values::{UserId, WorkspaceId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 /// Flags are looked at, and what failed is tried again, so often.
@@ -134,6 +135,10 @@ impl Device {
         loop {
             if let Some(end) = end.or_else(|| self.once()) {
                 self.keep_snapshots().await;
+                if self.sweep_is_due() {
+                    // A device that only ever runs once would otherwise never come to it.
+                    let _ = self.sweep().await;
+                }
                 return end;
             }
             let changed = self.around.changed.clone();
@@ -267,16 +272,19 @@ impl Device {
         self.mind_held().await;
         self.try_again();
         self.keep_snapshots().await;
-        if self.swept.is_none_or(|at| at.elapsed() >= SWEEP_EVERY)
-            && self.members.values().all(|member| member.status.borrow().settled)
-        {
-            self.swept = Some(Instant::now());
-            self.sweep();
+        if self.sweep_is_due() {
+            drop(self.sweep());
         }
     }
 
+    fn sweep_is_due(&self) -> bool {
+        self.swept.is_none_or(|at| at.elapsed() >= SWEEP_EVERY)
+            && self.members.values().all(|member| member.status.borrow().settled)
+    }
+
     /// Old trash goes, and what a killed run left behind.
-    fn sweep(&self) {
+    fn sweep(&mut self) -> JoinHandle<()> {
+        self.swept = Some(Instant::now());
         let folders = self.around.folders.clone();
         let disks: Vec<_> = self.members.values().map(|member| member.disk.clone()).collect();
         tokio::task::spawn_blocking(move || {
@@ -286,7 +294,7 @@ impl Device {
             if let Err(error) = folders.trash().sweep(crate::disk::TrashLimits::default(), std::time::SystemTime::now()) {
                 tracing::warn!("cannot go through the trash: {error}");
             }
-        });
+        })
     }
 
     fn state_troubled(&mut self, trouble: &Option<WriteError>) -> Option<End> {

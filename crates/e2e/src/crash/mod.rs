@@ -4,3 +4,4 @@ pub mod checks;
 pub mod ledger;
 pub mod play;
 pub mod points;
+pub mod visit;

@@ -124,6 +124,14 @@ impl Play {
         Death::Point(name, 1 + self.random.below(COUNT_MAX))
     }
 
+    /// One device syncs, undisturbed.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn sync(&self, device: usize) {
+        sync_with_approval(&self.devices[device]);
+    }
+
     /// People wrote what is there now.
     pub fn look(&mut self) {
         for device in &self.devices {
