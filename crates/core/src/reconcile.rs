@@ -165,6 +165,10 @@ impl<'a> Case<'a> {
         let Some(remote) = self.item.remote_live() else {
             return self.decide(Step::Forget, "deleted on both sides");
         };
+        // Before anything comes back to where it was, too: it may be on its way to another name.
+        if self.context.fresh.contains_key(&self.id) {
+            return self.wait(Wait::Grace, "deleted here a moment ago");
+        }
         let edited =
             !remote.body.same_bytes(&synced.body) || (remote.body.kind() != Kind::Folder && remote.version != synced.version);
         if edited && !planted!(DeleteBeatsEdit) {
@@ -175,9 +179,6 @@ impl<'a> Case<'a> {
         }
         if self.context.held.contains(&self.id) {
             return self.wait(Wait::Held, "deleted here together with much else: held until approved");
-        }
-        if self.context.fresh.contains_key(&self.id) {
-            return self.wait(Wait::Grace, "deleted here a moment ago");
         }
         if let Some(child) = self.trees.remote_children(self.id).next() {
             return self.wait(Wait::RemoteChild(child), "deleted here, what is in it goes first");

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 /// Relays connections until it goes away.
 #[derive(Debug)]
@@ -17,6 +17,9 @@ struct Line {
     down: AtomicBool,
     bytes_up: AtomicU64,
     bytes_down: AtomicU64,
+    /// Nothing passes to devices beyond so many bytes.
+    limit_down: Mutex<Option<u64>>,
+    raised: Condvar,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -63,6 +66,31 @@ impl Proxy {
         self.line.down.store(false, Ordering::SeqCst);
     }
 
+    /// After so many more bytes nothing passes to devices, until [`Proxy::go_on`].
+    ///
+    /// # Panics
+    /// Never: no holder of the lock panics.
+    pub fn hold_after(&self, bytes: u64) {
+        *self.line.limit_down.lock().expect("no holder panics") = Some(self.bytes().1 + bytes);
+    }
+
+    /// Whether the limit of [`Proxy::hold_after`] is reached.
+    ///
+    /// # Panics
+    /// Never: no holder of the lock panics.
+    pub fn is_holding(&self) -> bool {
+        self.line.limit_down.lock().expect("no holder panics").is_some_and(|limit| self.bytes().1 >= limit)
+    }
+
+    /// Ends [`Proxy::hold_after`].
+    ///
+    /// # Panics
+    /// Never: no holder of the lock panics.
+    pub fn go_on(&self) {
+        *self.line.limit_down.lock().expect("no holder panics") = None;
+        self.line.raised.notify_all();
+    }
+
     /// Bytes relayed so far, from devices and to devices.
     pub fn bytes(&self) -> (u64, u64) {
         (self.line.bytes_up.load(Ordering::SeqCst), self.line.bytes_down.load(Ordering::SeqCst))
@@ -72,6 +100,22 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.take_down();
+        self.go_on();
+    }
+}
+
+impl Line {
+    /// Waits while devices get nothing, and says how many of these bytes may pass.
+    fn room_down(&self, wanted: usize) -> usize {
+        let passed = || self.bytes_down.load(Ordering::SeqCst);
+        let mut limit = self.limit_down.lock().expect("no holder panics");
+        while limit.is_some_and(|limit| passed() >= limit) {
+            limit = self.raised.wait(limit).expect("no holder panics");
+        }
+        let room = limit.map_or(u64::MAX, |limit| limit - passed());
+        let granted = usize::try_from(room).unwrap_or(usize::MAX).min(wanted);
+        self.bytes_down.fetch_add(granted as u64, Ordering::SeqCst);
+        granted
     }
 }
 
@@ -85,18 +129,31 @@ fn relay(device: &TcpStream, server: SocketAddr, line: &Arc<Line>) {
         open.extend([device.try_clone(), server.try_clone()].into_iter().flatten());
     }
     let (up, down) = (Arc::clone(line), Arc::clone(line));
-    std::thread::spawn(move || pump(device_in, server_out, |bytes| up.bytes_up.fetch_add(bytes, Ordering::SeqCst)));
-    std::thread::spawn(move || pump(server_in, device_out, |bytes| down.bytes_down.fetch_add(bytes, Ordering::SeqCst)));
+    let count_up = move |bytes: usize| {
+        up.bytes_up.fetch_add(bytes as u64, Ordering::SeqCst);
+        bytes
+    };
+    std::thread::spawn(move || pump(device_in, server_out, count_up));
+    std::thread::spawn(move || pump(server_in, device_out, |bytes| down.room_down(bytes)));
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, count: impl Fn(u64) -> u64) {
+/// `pass` counts, and says how many of so many bytes may pass now.
+fn pump(mut from: TcpStream, mut to: TcpStream, pass: impl Fn(usize) -> usize) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(len) = from.read(&mut buffer) {
-        if len == 0 || to.write_all(&buffer[..len]).is_err() {
+        if len == 0 || forward(&buffer[..len], &mut to, &pass).is_err() {
             break;
         }
-        count(len as u64);
     }
     let _ = from.shutdown(Shutdown::Both);
     let _ = to.shutdown(Shutdown::Both);
+}
+
+fn forward(mut bytes: &[u8], to: &mut TcpStream, pass: &impl Fn(usize) -> usize) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        let (now, later) = bytes.split_at(pass(bytes.len()));
+        to.write_all(now)?;
+        bytes = later;
+    }
+    Ok(())
 }

@@ -43,6 +43,14 @@ impl Tree {
         self.0.values().filter(|entry| matches!(entry, Entry::File { .. })).count()
     }
 
+    /// Its folders, each with the number of entries directly in it.
+    pub fn folders(&self) -> Vec<String> {
+        let folders = self.0.iter().filter(|(_, entry)| **entry == Entry::Folder).map(|(path, _)| path);
+        let inside =
+            |folder: &String| self.0.keys().filter(|path| path.rsplit_once('/').is_some_and(|(above, _)| above == folder)).count();
+        folders.map(|folder| format!("{folder} ({})", inside(folder))).collect()
+    }
+
     /// The contents that it holds, wherever they are. Empty files say nothing and are left out.
     pub fn contents(&self) -> BTreeSet<[u8; 32]> {
         self.0

@@ -49,21 +49,33 @@ impl Engine {
             return self.dirty(id);
         }
         self.work.clear_trouble(id);
-        self.put_local(
-            id,
-            Some(Local { place: local.place, stat: uploaded.stat, body: Some(Body::File(uploaded.body)), ignored: local.ignored }),
-        );
+        let body = Body::File(uploaded.body);
+        // What was agreed on still holds for this newer look, so that nobody has to read the file again for it.
+        if let Some(synced) = self.trees.get(id).synced.clone()
+            && synced.body == body
+            && synced.place == local.place
+            && synced.stat.as_ref().is_some_and(|stat| stat.same_content(&uploaded.stat) && *stat != uploaded.stat)
+        {
+            self.put_synced(id, Some(Synced { stat: Some(uploaded.stat.clone()), ..synced }));
+        }
+        self.put_local(id, Some(Local { place: local.place, stat: uploaded.stat, body: Some(body), ignored: local.ignored }));
     }
 
     pub(super) fn applied(&mut self, op: OpId, result: Result<Applied, ApplyError>) {
         let Some((op, free)) = self.work.finish(op) else { return };
         free.into_iter().for_each(|folder| self.changed(folder));
         let id = op.item;
-        if op.look_again {
+        let look_again = op.look_again;
+        if look_again {
             self.look_at(&op.place.clone());
         }
         match result {
-            Ok(applied) => self.note_applied(op, applied),
+            Ok(applied) => {
+                self.note_applied(op, applied);
+                if look_again {
+                    self.look_below(id);
+                }
+            }
             Err(ApplyError::Changed) => {
                 self.look_at(&op.place.clone());
                 if let Some(folder) = op.place.parent.and_then(|folder| self.trees.local(folder)) {

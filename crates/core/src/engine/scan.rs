@@ -97,14 +97,18 @@ impl Engine {
         self.trees.local(id).is_some_and(|local| local.stat.kind == Kind::Folder)
     }
 
-    /// Looks at the deepest known folder on the path, for the name that follows; a known folder is itself looked at too.
+    /// Looks at the deepest known folder on the path, for the name that follows; a known folder is itself looked at too. One that an
+    /// action is just making or moving is not known yet where it is: it is looked into when the action has ended.
     pub(super) fn touched(&mut self, path: &ItemPath) {
         let mut folder = None;
         for name in path.names() {
             self.look_for(folder, name.clone());
             match self.trees.local_at(folder, name) {
                 Some(id) if self.is_local_folder(id) => folder = Some(id),
-                Some(_) | None => return,
+                Some(_) | None => {
+                    self.work.defer_look_at(folder, name);
+                    return;
+                }
             }
         }
         self.scans.want(folder, Extent::All);
@@ -123,6 +127,14 @@ impl Engine {
     pub(super) fn look_into(&mut self, id: ItemId) {
         if self.is_local_folder(id) {
             self.scans.want(Some(id), Extent::All);
+        }
+    }
+
+    /// The same for all folders below it, too.
+    pub(super) fn look_below(&mut self, id: ItemId) {
+        self.look_into(id);
+        for below in self.trees.local_descendants(id) {
+            self.look_into(below);
         }
     }
 
@@ -374,8 +386,8 @@ impl Engine {
         }
         self.clear_place(*folder, &entry.name, owner);
         let item = self.trees.get(owner);
-        let body = known_body(&entry.stat, item);
         let place = Place { parent: *folder, name: entry.name.clone() };
+        let body = known_body(&entry.stat, &place, item);
         self.put_local(owner, Some(Local { place, stat: entry.stat.clone(), body, ignored: false }));
         self.came_back(owner);
         self.scans.missing.insert(owner);
@@ -421,7 +433,7 @@ impl Engine {
         self.clear_place(folder, &place.name, id);
         self.came_back(id);
         self.scans.missing.remove(&id);
-        let body = known_body(&entry.stat, self.trees.get(id));
+        let body = known_body(&entry.stat, &place, self.trees.get(id));
         let is_folder = entry.stat.kind == Kind::Folder;
         self.put_local(id, Some(Local { place, stat: entry.stat, body, ignored: entry.ignored }));
         if is_folder {
@@ -441,8 +453,8 @@ impl Engine {
     pub(super) fn note_stat(&mut self, id: ItemId, stat: Stat) {
         let item = self.trees.get(id);
         let Some(local) = item.local.as_ref().filter(|local| local.stat != stat) else { return };
-        let body = known_body(&stat, item);
         let (place, ignored) = (local.place.clone(), local.ignored);
+        let body = known_body(&stat, &place, item);
         self.put_local(id, Some(Local { place, stat, body, ignored }));
     }
 
@@ -481,7 +493,7 @@ impl Engine {
 }
 
 /// What a file holds, as far as a look can tell: what it held when an equal look was taken.
-fn known_body(stat: &Stat, item: &Item) -> Option<Body> {
+fn known_body(stat: &Stat, place: &Place, item: &Item) -> Option<Body> {
     match stat.kind {
         Kind::Folder => Some(Body::Folder),
         Kind::Link => stat.target.clone().map(Body::Link),
@@ -489,13 +501,20 @@ fn known_body(stat: &Stat, item: &Item) -> Option<Body> {
             Some(Body::File(FileBody { size: 0, chunks: [].into(), adler32: ADLER_EMPTY, executable: stat.executable }))
         }
         Kind::File => {
-            let local = item.local.as_ref().and_then(|local| Some((&local.stat, local.body.as_ref()?)));
-            let synced = item.synced.as_ref().and_then(|synced| Some((synced.stat.as_ref()?, &synced.body)));
-            let (_, body) = [local, synced].into_iter().flatten().find(|(seen, _)| stat.same_content(seen))?;
+            let local = item.local.as_ref().and_then(|local| Some((&local.stat, &local.place, local.body.as_ref()?)));
+            let synced = item.synced.as_ref().and_then(|synced| Some((synced.stat.as_ref()?, &synced.place, &synced.body)));
+            let equal =
+                |&(seen, at, _): &(&Stat, &Place, &Body)| stat.same_content(seen) && !is_unexplained(stat, seen, at == place);
+            let (_, _, body) = [local, synced].into_iter().flatten().find(equal)?;
             match body {
                 Body::File(_) => Some(body.clone()),
                 Body::Folder | Body::Link(_) => None,
             }
         }
     }
+}
+
+/// Something changed the file without another name, mode or time to show for it: perhaps its bytes, with the time put back afterwards.
+fn is_unexplained(stat: &Stat, seen: &Stat, same_place: bool) -> bool {
+    stat.changed_ns != seen.changed_ns && same_place && stat.executable == seen.executable
 }

@@ -30,20 +30,6 @@ fn many_deletions_are_held_until_they_are_approved() {
 }
 
 #[test]
-fn an_emptied_folder_deletes_nothing_elsewhere() {
-    let (world, [a, b]) = World::with_devices();
-    seed::grow_flat(a.root(), 200, 300, &mut Random::from_environment("an emptied folder"));
-    world.settle(&[&a, &b]);
-    let whole = b.tree();
-    for entry in std::fs::read_dir(a.root()).unwrap() {
-        std::fs::remove_dir_all(entry.unwrap().path()).unwrap();
-    }
-    a.must_fail(&["sync", "--once"]);
-    b.sync_once();
-    assert!(whole.difference(&b.tree()).is_empty(), "an emptied folder emptied another");
-}
-
-#[test]
 fn a_lost_folder_deletes_nothing_and_is_told() {
     let (world, [a, b]) = World::with_devices();
     seed::grow_flat(a.root(), 200, 300, &mut Random::from_environment("a lost folder"));
@@ -60,22 +46,6 @@ fn a_lost_folder_deletes_nothing_and_is_told() {
     std::fs::rename(&aside, a.root()).unwrap();
     world.settle(&[&a, &b]);
     assert!(whole.difference(&a.tree()).is_empty());
-}
-
-#[test]
-fn a_disk_that_is_not_mounted_deletes_nothing() {
-    let (world, [a, b]) = World::with_devices();
-    seed::grow_flat(a.root(), 200, 300, &mut Random::from_environment("a disk that is not mounted"));
-    world.settle(&[&a, &b]);
-    let whole = b.tree();
-    {
-        // Something else, and empty, is where the folder was.
-        let _other = stacksync_e2e::small_disk::SmallDisk::mount(a.root(), 1024 * 1024);
-        a.must_fail(&["sync", "--once"]);
-        assert!(a.tree().0.is_empty(), "it filled the wrong disk");
-    }
-    world.settle(&[&a, &b]);
-    assert!(whole.difference(&b.tree()).is_empty());
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod live;
 mod moves;
 mod offline;
 mod questions;
+mod scenarios;
 mod state;
 mod storage;
 mod strangers;

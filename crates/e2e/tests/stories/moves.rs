@@ -73,26 +73,6 @@ fn a_byte_in_front_of_a_large_file_sends_little() {
 }
 
 #[test]
-fn names_can_be_swapped_and_rotated() {
-    let (world, [a, b]) = World::with_devices();
-    for name in ["one", "two", "three"] {
-        write(&a.path(&format!("{name}/file")), name);
-        write(&a.path(&format!("{name}.txt")), name);
-    }
-    world.settle(&[&a, &b]);
-    for ends in [["", "/"], [".txt", ".txt"]] {
-        let at = |name: &str| a.path(&format!("{name}{}", ends[0]));
-        std::fs::rename(at("one"), at("aside")).unwrap();
-        std::fs::rename(at("two"), at("one")).unwrap();
-        std::fs::rename(at("three"), at("two")).unwrap();
-        std::fs::rename(at("aside"), at("three")).unwrap();
-    }
-    let wanted = a.tree();
-    world.settle(&[&a, &b]);
-    assert!(wanted.difference(&b.tree()).is_empty(), "{:?}", wanted.difference(&b.tree()));
-}
-
-#[test]
 fn a_folder_moves_into_one_that_was_inside_it() {
     let (world, [a, b]) = World::with_devices();
     write(&a.path("outer/inner/file"), "deep");
@@ -102,40 +82,4 @@ fn a_folder_moves_into_one_that_was_inside_it() {
     let wanted = a.tree();
     world.settle(&[&a, &b]);
     assert!(wanted.difference(&b.tree()).is_empty(), "{:?}", wanted.difference(&b.tree()));
-}
-
-#[test]
-fn files_become_folders_and_links_and_back() {
-    let (world, [a, b]) = World::with_devices();
-    write(&a.path("thing"), "a file");
-    write(&a.path("bag/inside"), "inside a folder");
-    std::os::unix::fs::symlink("thing", a.path("pointer")).unwrap();
-    world.settle(&[&a, &b]);
-
-    std::fs::remove_file(a.path("thing")).unwrap();
-    write(&a.path("thing/now/a folder"), "with a file");
-    std::fs::remove_dir_all(a.path("bag")).unwrap();
-    std::os::unix::fs::symlink("elsewhere", a.path("bag")).unwrap();
-    std::fs::remove_file(a.path("pointer")).unwrap();
-    write(&a.path("pointer"), "a file now");
-    let wanted = a.tree();
-    world.settle(&[&a, &b]);
-    assert!(wanted.difference(&b.tree()).is_empty(), "{:?}", wanted.difference(&b.tree()));
-
-    std::fs::remove_dir_all(b.path("thing")).unwrap();
-    write(&b.path("thing"), "a file again");
-    let wanted = b.tree();
-    world.settle(&[&b, &a]);
-    assert!(wanted.difference(&a.tree()).is_empty(), "{:?}", wanted.difference(&a.tree()));
-}
-
-#[test]
-fn a_name_that_changes_only_its_case_changes() {
-    let (world, [a, b]) = World::with_devices();
-    write(&a.path("readme/file"), "text");
-    world.settle(&[&a, &b]);
-    std::fs::rename(a.path("readme"), a.path("README")).unwrap();
-    world.settle(&[&a, &b]);
-    assert_eq!(b.tree().paths_with("readme").len() + b.tree().paths_with("README").len(), 2);
-    assert!(b.path("README/file").exists());
 }

@@ -7,7 +7,7 @@ use stacksync_e2e::world::World;
 use std::path::{Path, PathBuf};
 
 /// Two devices that share `doc`; then the first one changes it. The chunk of the change, and what `doc` holds then.
-fn changed_document(story: &str) -> (World, Device, Device, PathBuf, Vec<u8>) {
+pub fn changed_document(story: &str) -> (World, Device, Device, PathBuf, Vec<u8>) {
     let (world, [a, b]) = World::with_devices();
     write(&a.path("doc"), "first version");
     write(&a.path("other"), "another file");
@@ -22,7 +22,7 @@ fn changed_document(story: &str) -> (World, Device, Device, PathBuf, Vec<u8>) {
 }
 
 /// The device says that it cannot have the document, keeps the one it has, and syncs everything else.
-fn must_hold_on(b: &Device) {
+pub fn must_hold_on(b: &Device) {
     write(&b.path("from b"), "goes its way");
     let said = b.must_fail(&["sync", "--once"]);
     assert!(said.contains("doc"), "it does not name the file:\n{said}");
@@ -30,28 +30,18 @@ fn must_hold_on(b: &Device) {
     assert!(b.problems().contains("doc"), "status does not tell: {}", b.problems());
 }
 
-fn must_heal(world: &World, a: &Device, b: &Device, content: &[u8]) {
+pub fn must_heal(world: &World, a: &Device, b: &Device, content: &[u8]) {
     world.settle(&[b, a]);
     assert_eq!(std::fs::read(b.path("doc")).unwrap(), content);
     assert!(a.path("from b").exists());
     assert!(!b.problems().contains("doc"), "the problem stays: {}", b.problems());
 }
 
-fn damage(chunk: &Path) {
+pub fn damage(chunk: &Path) {
     let mut bytes = std::fs::read(chunk).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x40;
     std::fs::write(chunk, bytes).unwrap();
-}
-
-#[test]
-fn a_damaged_chunk_leaves_the_file_alone_and_heals() {
-    let (world, a, b, chunk, content) = changed_document("a damaged chunk");
-    let whole = std::fs::read(&chunk).unwrap();
-    damage(&chunk);
-    must_hold_on(&b);
-    std::fs::write(&chunk, whole).unwrap();
-    must_heal(&world, &a, &b, &content);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::disk::Data;
 use super::world::{Faults, World, difference};
 use crate::engine::Input;
 use crate::values::ItemPath;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn path(text: &str) -> ItemPath {
     ItemPath::parse(text).unwrap()
@@ -106,6 +106,49 @@ fn a_mode_changed_while_the_file_is_moved_here_is_told() {
     world.check_converged();
 }
 
+/// The watcher's hint comes after the folder was made and before the engine was told so.
+#[test]
+fn a_file_put_into_a_folder_while_it_is_being_made_is_found() {
+    let mut world = World::new(1, 2, Faults { rate: 0 });
+    world.devices[0].disk.make(&path("folder"), Data::Folder(BTreeMap::new()));
+    world.touch(0, path("folder"));
+    world.make_folder_and_meanwhile(1, |world| {
+        world.devices[1].disk.make(&path("folder/file"), Data::File(b"x".to_vec()));
+        world.touch(1, path("folder"));
+    });
+    world.rest();
+    assert!(world.devices[0].disk.picture().contains_key("folder/file"), "{}", world.report());
+    world.check_converged();
+}
+
+#[test]
+fn re_ordered_and_duplicated_notices() {
+    for seed in seeds(300) {
+        let mut world = World::new(seed, 3, Faults { rate: 0 });
+        for _ in 0..30 {
+            let d = world.random.below(3);
+            world.act(d);
+            for _ in 0..world.random.below(40) {
+                let told = world.random.below(3);
+                let count = world.notices(told).len();
+                if count > 0 {
+                    let (from, to) = (world.random.below(count), world.random.below(count + 1));
+                    let again = world.notices(told)[from].clone();
+                    match world.random.below(4) {
+                        0 => world.notices(told).swap(from, to.min(count - 1)),
+                        1 => world.notices(told).insert(to, again),
+                        _ => {}
+                    }
+                }
+                world.step();
+            }
+        }
+        // Nobody looks at everything again: what the notices said must be enough.
+        world.approve();
+        world.check_converged();
+    }
+}
+
 #[test]
 fn an_emptied_folder_is_held_until_approved() {
     let mut world = World::new(1, 2, Faults { rate: 0 });
@@ -124,4 +167,22 @@ fn an_emptied_folder_is_held_until_approved() {
     assert_eq!(world.devices[1].disk.paths().len(), 5, "nothing was deleted elsewhere");
     world.settle();
     assert_eq!(world.devices[1].disk.paths().len(), 0, "approved");
+}
+
+/// The bytes are others and everything that a look tells is as before, but for the time of the inode.
+#[test]
+fn an_edit_with_its_time_put_back_is_found() {
+    let mut world = World::new(1, 2, Faults { rate: 0 });
+    world.devices[0].disk.make(&path("file"), Data::File(b"before".to_vec()));
+    world.settle();
+    let disk = &mut world.devices[0].disk;
+    let inode = disk.find(&path("file")).unwrap();
+    disk.clock += 1;
+    let clock = disk.clock;
+    let node = disk.nodes.get_mut(&inode).unwrap();
+    (node.data, node.changed) = (Data::File(b"AFTER!".to_vec()), clock);
+    world.touch(0, path("file"));
+    world.rest();
+    assert_eq!(world.devices[1].disk.picture()["file"].data, "AFTER!", "{}", world.report());
+    world.check_converged();
 }

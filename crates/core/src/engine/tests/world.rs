@@ -294,6 +294,24 @@ impl World {
         self.devices[d].pending.iter().any(|effect| matches!(effect, Effect::Apply { action: DiskAction::Move { .. }, .. }))
     }
 
+    /// Lets the next folder be made on a device's disk; what happens then, happens before its engine is told.
+    pub fn make_folder_and_meanwhile(&mut self, d: usize, meanwhile: impl FnOnce(&mut Self)) {
+        let makes = |effect: &Effect| matches!(effect, Effect::Apply { action: DiskAction::MakeFolder { .. }, .. });
+        while !self.devices[d].pending.iter().any(makes) {
+            assert!(self.step(), "{}", self.report());
+        }
+        let index = self.devices[d].pending.iter().position(makes).unwrap();
+        let Effect::Apply { op, action } = self.devices[d].pending.remove(index) else { unreachable!() };
+        let result = self.devices[d].disk.apply(&action, &self.service.chunks);
+        meanwhile(self);
+        self.tell(d, Input::Applied { op, result });
+    }
+
+    /// What waits to be told to a device.
+    pub fn notices(&mut self, d: usize) -> &mut VecDeque<Notice> {
+        &mut self.devices[d].notices
+    }
+
     /// Until nobody has anything to do.
     pub fn rest(&mut self) {
         for _ in 0..STEPS_MAX {
@@ -314,6 +332,11 @@ impl World {
         for d in 0..self.devices.len() {
             self.tell(d, Input::TouchedAll);
         }
+        self.approve();
+    }
+
+    /// At rest, held deletions are approved.
+    pub fn approve(&mut self) {
         self.rest();
         for d in 0..self.devices.len() {
             self.tell(d, Input::Approve);

@@ -1,0 +1,101 @@
+//! One of the two sides is suddenly not what it was: a folder without its files, a server without its past.
+
+use crate::write;
+use stacksync_e2e::device::Device;
+use stacksync_e2e::random::Random;
+use stacksync_e2e::seed;
+use stacksync_e2e::server::Server;
+use stacksync_e2e::world::World;
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn unmounted_root() {
+    let (world, [a, b]) = World::with_devices();
+    seed::grow_flat(a.root(), 200, 300, &mut Random::from_environment("a disk that is not mounted"));
+    world.settle(&[&a, &b]);
+    let whole = b.tree();
+    {
+        // Something else, and empty, is where the folder was.
+        let _other = stacksync_e2e::small_disk::SmallDisk::mount(a.root(), 1024 * 1024);
+        a.must_fail(&["sync", "--once"]);
+        assert!(a.tree().0.is_empty(), "it filled the wrong disk");
+    }
+    world.settle(&[&a, &b]);
+    assert!(whole.difference(&b.tree()).is_empty());
+}
+
+#[test]
+fn emptied_root() {
+    let (world, [a, b]) = World::with_devices();
+    seed::grow_flat(a.root(), 200, 300, &mut Random::from_environment("an emptied folder"));
+    world.settle(&[&a, &b]);
+    let whole = b.tree();
+    for entry in std::fs::read_dir(a.root()).unwrap() {
+        std::fs::remove_dir_all(entry.unwrap().path()).unwrap();
+    }
+    a.must_fail(&["sync", "--once"]);
+    b.sync_once();
+    assert!(whole.difference(&b.tree()).is_empty(), "an emptied folder emptied another");
+}
+
+fn copy(from: &Path, to: &Path) {
+    let _ = std::fs::remove_dir_all(to);
+    assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+}
+
+/// The administrator restores an older copy of the data directory. What only the devices still know comes back from them; nothing is
+/// deleted because the server does not know it.
+#[test]
+fn server_back_in_time() {
+    let (mut world, [a, b]) = World::with_devices();
+    for name in ["stays", "edited", "renamed", "deleted later"] {
+        write(&a.path(name), format!("{name}, before the copy"));
+    }
+    world.settle(&[&a, &b]);
+    let backup = world.path("backup");
+    world.server.stop();
+    copy(world.server.data(), &backup);
+    world.server.start();
+
+    write(&a.path("edited"), "edited after the copy");
+    std::fs::rename(a.path("renamed"), a.path("a new name")).unwrap();
+    write(&a.path("folder/made"), "made after the copy");
+    world.settle(&[&a, &b]);
+    let wanted = a.tree();
+
+    world.server.stop();
+    copy(&backup, world.server.data());
+    world.server.start();
+    world.settle(&[&a, &b]);
+    let lines = wanted.difference(&a.tree());
+    assert!(lines.is_empty(), "not what both had:\n{}", lines.join("\n"));
+}
+
+/// Everybody joins a server that knows nothing, with the folders that they have: they are one again, without copies.
+#[test]
+fn fresh_server_with_an_existing_folder() {
+    let (mut world, [a, b]) = World::with_devices();
+    seed::grow_flat(a.root(), 200, 300, &mut Random::from_environment("a fresh server"));
+    world.settle(&[&a, &b]);
+    write(&a.path("only on a"), "a");
+    write(&b.path("only on b"), "b");
+    let mut wanted = a.tree();
+    wanted.0.extend(b.tree().0);
+    world.server.stop();
+
+    let fresh = world.path("fresh");
+    std::fs::create_dir(&fresh).unwrap();
+    world.server = Server::new(&fresh);
+    world.server.start();
+    world.server.add_user(stacksync_e2e::world::USER);
+    let join_again = |device: &Device| {
+        device.must(&["leave"]);
+        device.join(&world.invite());
+    };
+    join_again(&a);
+    join_again(&b);
+    world.settle(&[&a, &b]);
+    let lines = wanted.difference(&a.tree());
+    assert!(lines.is_empty(), "not the sum of both:\n{}", lines.join("\n"));
+}
