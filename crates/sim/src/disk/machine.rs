@@ -67,6 +67,8 @@ pub(super) struct Machine {
     pub applier: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// People who are in the middle of writing something.
     pub pens: Vec<Pen>,
+    /// Whether one of them wrote since it was asked last.
+    pub written: bool,
     /// Calls that the disk goes on to be full, and that the root stays lost.
     full_for: usize,
     lost_for: usize,
@@ -122,6 +124,7 @@ impl Machine {
             next_ticket: 0,
             applier: None,
             pens: Vec::new(),
+            written: false,
             full_for: 0,
             lost_for: 0,
             ailing: BTreeMap::new(),

@@ -199,6 +199,11 @@ impl Disk {
         self.with(Machine::start);
     }
 
+    /// Whether somebody who writes piece by piece wrote another piece since this was asked last.
+    pub fn take_written(&mut self) -> bool {
+        self.with(|machine| std::mem::take(&mut machine.written))
+    }
+
     /// What the watcher says since it was asked last.
     pub fn take_events(&mut self) -> Vec<Event> {
         self.with(|machine| {

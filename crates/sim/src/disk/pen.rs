@@ -39,6 +39,7 @@ impl Machine {
     fn write_piece(&mut self, which: usize) {
         let pen = &mut self.pens[which];
         if let Some(piece) = pen.pieces.pop_front() {
+            self.written = true;
             self.fs.write(pen.file.id, pen.offset, &piece).ok();
             pen.offset += piece.len();
             pen.due = self.fs.clock + PAUSE_NS;

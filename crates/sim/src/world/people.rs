@@ -3,7 +3,7 @@
 use super::World;
 use super::happened::Happened;
 use crate::disk::Event;
-use crate::people::{self, Habits};
+use crate::people::{self, Done, Habits, Operation};
 use crate::random::Random;
 use crate::scenario::Fault;
 
@@ -78,6 +78,10 @@ impl World {
     /// The disk was used: what the watcher saw, what went wrong, what was taken away.
     pub(super) fn after_disk(&mut self, number: usize) {
         let (laptop, workspace) = (self.members[number].laptop, self.members[number].workspace);
+        if self.members[number].disk.take_written() {
+            let done = Done { operation: Operation::WriteSlowly, text: "goes on".into() };
+            self.happened.push(Happened::Person { laptop, workspace, done });
+        }
         for fault in self.members[number].disk.take_faults() {
             self.note_fault(fault, Some(laptop));
         }

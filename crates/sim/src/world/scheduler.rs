@@ -78,8 +78,13 @@ impl World {
     pub(super) fn pass(&mut self, ms: u64) {
         self.now.ms += ms;
         self.now.unix_ns += ms as i64 * 1_000_000;
-        for member in &mut self.members {
+        for number in 0..self.members.len() {
+            let member = &mut self.members[number];
+            let written = member.disk.is_being_written();
             member.disk.set_clock(self.now.unix_ns + self.laptops[member.laptop].clock_ns);
+            if written {
+                self.after_disk(number);
+            }
         }
     }
 
