@@ -126,6 +126,7 @@ impl Engine {
             }
             self.changed(child);
         }
+        self.look_as(from, into);
         self.put_synced(from, None);
         self.put_synced(into, None);
         self.log(into, "merged", "was here already");

@@ -239,6 +239,9 @@ impl Engine {
             local.as_ref().is_none_or(|local| self.trees.folder_is_local(local.place.parent)),
             "put into a folder that is gone"
         );
+        if local.is_none() {
+            self.scans.skipped.remove(&Some(id));
+        }
         self.trees.set_local(id, local);
         self.changed(id);
     }

@@ -138,6 +138,15 @@ impl Engine {
         }
     }
 
+    /// A folder became another item: what was to be seen in it, or could not be, is looked at anew.
+    pub(super) fn look_as(&mut self, from: ItemId, into: ItemId) {
+        let queued = self.scans.queue.remove(&Some(from)).is_some();
+        let skipped = self.scans.skipped.remove(&Some(from)).is_some();
+        if queued || skipped || self.scans.running.contains(&Some(from)) {
+            self.look_into(into);
+        }
+    }
+
     /// A remembered item whose place on the disk another one has: only a scan can find it.
     pub(super) fn lose(&mut self, id: ItemId) {
         self.scans.missing.insert(id);
@@ -199,6 +208,8 @@ impl Engine {
             },
             Err(ScanError::RootLost(_)) if planted!(LostRootIsEmpty) => self.listed(folder, names, Listing::default()),
             Err(ScanError::RootLost(reason)) => self.root_is_lost(reason),
+            // A folder that is gone by now is no problem any more.
+            Err(ScanError::Unreadable(_)) if !self.trees.folder_is_local(folder) => {}
             Err(ScanError::Unreadable(reason)) => {
                 self.scans.skipped.entry(folder).or_default().insert(String::new(), reason);
             }

@@ -186,3 +186,24 @@ fn an_edit_with_its_time_put_back_is_found() {
     assert_eq!(world.devices[1].disk.picture()["file"].data, "AFTER!", "{}", world.report());
     world.check_converged();
 }
+
+/// Found by the simulated world (`--seed 10`): the problem stayed for ever.
+#[test]
+fn a_folder_that_could_not_be_read_and_is_gone_is_no_problem() {
+    let mut world = World::new(5, 1, Faults { rate: 0 });
+    world.devices[0].disk.make(&path("d"), Data::Folder(BTreeMap::new()));
+    world.settle();
+    let now = world.now;
+    let engine = &mut world.devices[0].engine;
+    let folder = engine.trees.local_at(None, &"d".parse().unwrap()).unwrap();
+    let unreadable = || Err(crate::engine::ScanError::Unreadable("refused".into()));
+    engine.handle(Input::Scanned { folder: Some(folder), names: None, result: unreadable() }, now);
+    assert_eq!(engine.status().problems.len(), 1);
+    world.devices[0].disk.unlink(&path("d"));
+    world.touch(0, path("d"));
+    world.settle();
+    let engine = &mut world.devices[0].engine;
+    assert_eq!(engine.status().problems, []);
+    engine.handle(Input::Scanned { folder: Some(folder), names: None, result: unreadable() }, now);
+    assert_eq!(engine.status().problems, [], "a look that came late");
+}
