@@ -285,7 +285,8 @@ impl<'a> Case<'a> {
         let folder_goes = local.place.parent.is_some_and(|folder| {
             self.trees.get(folder).remote.as_ref().is_some_and(|remote| remote.deleted) && !self.context.wanted.contains(&folder)
         });
-        local.place.name.as_str() == RULES_NAME && remote.deleted && unchanged && folder_goes
+        let is_rules = local.place.name.as_str() == RULES_NAME && local.stat.kind == Kind::File;
+        is_rules && remote.deleted && unchanged && folder_goes
     }
 
     /// The service has a newer version than the one agreed on.
@@ -411,33 +412,52 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// On the disk the new folder is inside this item: the local move that brought it there loses.
+    /// On the disk the new folder is inside this item: the local move that brought it there loses. Where that one has to go back to may
+    /// be inside itself in turn: then the move that brought *that* there is undone first.
     fn undo_cycle(&self, parent: Option<ItemId>, reason: &'static str) -> Option<Decision> {
-        let above = self.trees.local_ancestors(parent);
-        if !above.contains(&self.id) {
-            return None;
-        }
         let moved = |id: &ItemId| {
             let item = self.trees.get(*id);
             matches!((&item.local, item.remote_live()), (Some(local), Some(remote)) if local.place != remote.place)
         };
-        let culprit = above.into_iter().take_while(|&id| id != self.id).find(moved)?;
-        let case = Case { trees: self.trees, context: self.context, id: culprit, item: self.trees.get(culprit) };
-        let remote = case.item.remote_live()?;
-        let back = case.pull_place_unless_cyclic(&remote.place);
-        Some(back.unwrap_or_else(|| self.wait(Wait::Mover(culprit), reason)))
+        let mut chain = vec![self.id];
+        let mut into = parent;
+        loop {
+            let last = *chain.last()?;
+            let above = self.trees.local_ancestors(into);
+            if !above.contains(&last) {
+                return None;
+            }
+            let id = above.into_iter().take_while(|&id| id != last).find(moved)?;
+            let culprit = Case { trees: self.trees, context: self.context, id, item: self.trees.get(id) };
+            let back = &culprit.item.remote_live()?.place;
+            if !self.trees.local_ancestors(back.parent).contains(&id) {
+                return Some(self.send_back(&culprit, back, &chain, reason));
+            }
+            if chain.contains(&id) {
+                return Some(self.wait(Wait::Mover(id), reason));
+            }
+            chain.push(id);
+            into = back.parent;
+        }
     }
 
-    fn pull_place_unless_cyclic(&self, place: &Place) -> Option<Decision> {
+    /// The culprit goes back to where the service has it; whoever is in its way there goes first. `chain`: who cannot move before that.
+    fn send_back(&self, culprit: &Self, back: &Place, chain: &[ItemId], reason: &'static str) -> Decision {
         const REASON: &str = "moved here, but the folders would be inside each other";
-        if !self.trees.folder_is_local(place.parent) || self.trees.local_ancestors(place.parent).contains(&self.id) {
-            return None;
+        if let Some(parent) = back.parent.filter(|&parent| !self.trees.folder_is_local(Some(parent))) {
+            return self.wait(Wait::LocalFolder(parent), reason);
         }
-        let decision = match self.trees.local_clash(place, self.id) {
-            Some(other) => self.name_taken_on_disk(place, other, REASON),
-            None => self.decide(Step::Disk(DiskStep::Follow), REASON),
+        let Some(other) = self.trees.local_clash(back, culprit.id) else {
+            return culprit.decide(Step::Disk(DiskStep::Follow), REASON);
         };
-        (!matches!(decision.step, Step::Wait(_))).then_some(decision)
+        let decision = culprit.name_taken_on_disk(back, other, REASON);
+        match decision.step {
+            Step::Wait(_) if chain.contains(&other) => {
+                Decision { item: other, step: Step::Disk(DiskStep::GiveWay), reason: REASON }
+            }
+            Step::Wait(_) => self.wait(Wait::LocalOccupant(other), reason),
+            _ => decision,
+        }
     }
 
     /// Another item is where the service wants this one.

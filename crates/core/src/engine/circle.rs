@@ -26,7 +26,12 @@ impl Engine {
         let item = self.trees.get(waiter);
         let passing = item.remote_live().map(|remote| Place { parent: remote.place.parent, name: passing_name(waiter) });
         match (&item.local, passing) {
-            (Some(local), Some(passing)) if local.place != passing => return self.start_move_to(waiter, passing, Purpose::Move),
+            // A folder that is to go where it is above itself on the disk cannot be the first to move.
+            (Some(local), Some(passing))
+                if local.place != passing && !self.trees.local_ancestors(passing.parent).contains(&waiter) =>
+            {
+                return self.start_move_to(waiter, passing, Purpose::Move);
+            }
             (_, _) => {}
         }
         let pushes = matches!(self.waits.of(occupant), Some(Wait::RemoteOccupant(_) | Wait::RemoteFolder(_)));

@@ -266,6 +266,7 @@ impl Case {
         let passing = item.remote_live().map(|remote| Place { parent: remote.place.parent, name: passing_name(waiter) });
         if let (Some(local), Some(passing)) = (item.local, passing)
             && local.place != passing
+            && !self.trees.local_ancestors(passing.parent).contains(&waiter)
         {
             return self.move_to(waiter, local, passing);
         }

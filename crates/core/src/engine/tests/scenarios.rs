@@ -206,4 +206,73 @@ fn a_folder_that_could_not_be_read_and_is_gone_is_no_problem() {
     assert_eq!(engine.status().problems, []);
     engine.handle(Input::Scanned { folder: Some(folder), names: None, result: unreadable() }, now);
     assert_eq!(engine.status().problems, [], "a look that came late");
+
+/// Moves on two devices that would put folders into each other; each device does its own before it hears of the other's, and either may
+/// be the first to tell.
+fn moves_into_each_other(folders: &[&str], there: &[(&str, &str)], here: &[(&str, &str)]) {
+    for seed in seeds(40) {
+        moves_into_each_other_once(seed, folders, there, here);
+    }
+}
+
+fn moves_into_each_other_once(seed: u64, folders: &[&str], there: &[(&str, &str)], here: &[(&str, &str)]) {
+    let mut world = World::new(seed, 2, Faults { rate: 0 });
+    for folder in folders {
+        world.devices[0].disk.make(&path(folder), Data::Folder(Default::default()));
+    }
+    world.settle();
+    for (d, moves) in [(0, there), (1, here)] {
+        for (from, to) in moves {
+            assert!(world.devices[d].disk.rename(&path(from), &path(to)), "{from} to {to}");
+        }
+    }
+    for (d, moves) in [(0, there), (1, here)] {
+        if d == 1 {
+            world.disconnect(1);
+        }
+        for (from, to) in moves {
+            world.touch(d, path(from));
+            world.touch(d, path(to));
+        }
+    }
+    world.settle();
+    world.check_converged();
+    assert_eq!(world.service.picture().len(), folders.len(), "{}", world.report());
+}
+
+#[test]
+fn a_folder_that_took_the_name_of_one_that_moved_into_it_gives_it_back() {
+    moves_into_each_other(&["c", "d"], &[("c", "d/c")], &[("d", "c/d"), ("c", "d")]);
+}
+
+#[test]
+fn moves_into_each_other_over_three_folders_are_undone_from_the_innermost() {
+    moves_into_each_other(&["a", "a/A", "b"], &[("b", "a/A/b")], &[("a/A", "b/d"), ("a", "b/d/c")]);
+}
+
+#[test]
+fn a_folder_that_is_called_like_ignore_rules_is_a_folder() {
+    for seed in seeds(40) {
+        folder_called_like_rules(seed);
+    }
+}
+
+fn folder_called_like_rules(seed: u64) {
+    let mut world = World::new(seed, 2, Faults { rate: 0 });
+    for folder in ["c", "c/.syncignore"] {
+        world.devices[0].disk.make(&path(folder), Data::Folder(Default::default()));
+    }
+    world.devices[0].disk.make(&path("f"), Data::File(b"x".to_vec()));
+    world.settle();
+    world.disconnect(1);
+    world.devices[1].disk.rename(&path("f"), &path("c/.syncignore/f"));
+    world.touch(1, path("f"));
+    world.touch(1, path("c/.syncignore/f"));
+    for folder in ["c/.syncignore", "c"] {
+        world.devices[0].disk.unlink(&path(folder));
+        world.touch(0, path(folder));
+    }
+    world.settle();
+    world.check_converged();
+    assert!(world.service.picture().contains_key("c/.syncignore/f"), "{}", world.report());
 }
