@@ -206,6 +206,7 @@ fn a_folder_that_could_not_be_read_and_is_gone_is_no_problem() {
     assert_eq!(engine.status().problems, []);
     engine.handle(Input::Scanned { folder: Some(folder), names: None, result: unreadable() }, now);
     assert_eq!(engine.status().problems, [], "a look that came late");
+}
 
 /// Moves on two devices that would put folders into each other; each device does its own before it hears of the other's, and either may
 /// be the first to tell.
