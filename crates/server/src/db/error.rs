@@ -3,7 +3,7 @@
 use rusqlite::ErrorCode;
 use std::path::PathBuf;
 
-/// Why a metadata file could not be opened.
+/// Why a metadata store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A newer program has written it.
@@ -29,6 +29,32 @@ pub enum OpenError {
     Io {
         /// The file.
         file: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A newer program has written the database.
+    #[error("{place}: has format {found}, this program knows formats up to {supported}; use a newer version of StackSync")]
+    NewerDatabase {
+        /// The database, without its password.
+        place: String,
+        /// Its format.
+        found: i64,
+        /// The newest format that this program knows.
+        supported: i64,
+    },
+    /// The database cannot take the tables, or holds others.
+    #[error("{place}: is no database for StackSync ({reason}); give it an empty one")]
+    ForeignDatabase {
+        /// The database, without its password.
+        place: String,
+        /// What it says.
+        reason: String,
+    },
+    /// The database does not answer, or does not let us in.
+    #[error("{place}: cannot be used: {reason}")]
+    Unreachable {
+        /// The database, without its password.
+        place: String,
         /// Why.
         reason: String,
     },
@@ -78,7 +104,10 @@ pub enum DbError {
     /// The metadata file is damaged.
     #[error("the metadata file is damaged: {0}")]
     Damaged(String),
-    /// Anything else that SQLite says.
+    /// The database does not answer, or takes no writes now; try again later. Of a change it may not be known whether it was made.
+    #[error("the metadata database cannot be used now: {0}")]
+    Unavailable(String),
+    /// Anything else that the store says.
     #[error("the metadata store failed: {0}")]
     Failed(String),
     /// The store was closed before the answer came: the operation may or may not have been carried out.

@@ -8,6 +8,7 @@ mod answer_codec;
 mod columns;
 mod error;
 mod outbox;
+mod postgres;
 mod request;
 mod sqlite;
 mod stats;
@@ -20,6 +21,7 @@ pub(in crate::db) mod tests;
 
 pub use error::{DbError, OpenError, RedeemError};
 pub use outbox::Outbox;
+pub use postgres::{PlaceError, PostgresPlace, PostgresTls, Statements};
 pub use sqlite::inline;
 pub use stats::{DbStats, LATENCY_BUCKETS_US};
 pub use types::{
@@ -27,6 +29,7 @@ pub use types::{
     NoticeContent, PlaceRule, Role, TreeItem, UnixMs, User, UserKey, WorkspaceView,
 };
 
+use postgres::Postgres;
 use request::RequestKey;
 use sqlite::Sqlite;
 use stacksync_core::commit::COMMIT_ITEMS_MAX;
@@ -56,6 +59,15 @@ impl Db {
     /// See [`OpenError`]. A file of a newer format is left as it is.
     pub fn open(file: &Path) -> Result<Self, OpenError> {
         Ok(Self { store: Arc::new(Sqlite::open(file)?) })
+    }
+
+    /// Opens a PostgreSQL database that other instances may use, too; makes its tables, or brings them to this program's format, as
+    /// needed.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. A database of a newer format is left as it is.
+    pub async fn connect(place: &PostgresPlace) -> Result<Self, OpenError> {
+        Ok(Self { store: Arc::new(Postgres::open(place).await?) })
     }
 
     /// A store in memory that begins with this content and works on its caller's thread; see [`inline`].

@@ -70,6 +70,7 @@ impl From<DbError> for Fault {
             | DbError::Busy
             | DbError::NoSpace
             | DbError::Damaged(_)
+            | DbError::Unavailable(_)
             | DbError::Failed(_)
             | DbError::Unknown => Self::Db(error),
         }
@@ -89,6 +90,9 @@ impl From<Fault> for RemoteError {
             Fault::Remote(error) => return error.clone(),
             Fault::Db(DbError::NoSpace) | Fault::Store(StoreError::Full { .. }) => {
                 return Self::failed("The service's disk is full. Free some space there; nothing was lost.");
+            }
+            Fault::Db(DbError::Unavailable(_)) => {
+                return Self::failed("The service's database does not answer at the moment. Nothing is lost; try again later.");
             }
             // The cause is for the log only.
             Fault::Db(_) | Fault::Store(_) | Fault::Failed(_) => {

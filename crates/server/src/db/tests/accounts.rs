@@ -1,14 +1,14 @@
 //! Users, devices, join codes, memberships.
 
+use super::home::Kind;
 use super::world::{MIB, World, add_device, add_user, error, id, new_item, sized};
-use crate::db::{Access, Commit, Db, DbError, DeviceSeen, NewDevice, NewUser, RedeemError, Role, UnixMs, UserKey};
+use crate::db::{Access, Commit, DbError, DeviceSeen, NewDevice, NewUser, RedeemError, Role, UnixMs, UserKey};
 use stacksync_core::values::{Body, DeviceId, Name, Revision, UserId, WorkspaceId};
 use std::sync::Arc;
 use uuid::Uuid;
 
-#[tokio::test]
-async fn names_and_addresses_are_unique_whatever_their_case() {
-    let world = World::new().await;
+pub async fn names_and_addresses_are_unique_whatever_their_case(kind: Kind) {
+    let world = World::new(kind).await;
     let add = |name: &str, email: &str| {
         world.db.add_user(NewUser { name: name.into(), email: email.into(), quota_limit: 1, password_phc: None })
     };
@@ -23,9 +23,8 @@ async fn names_and_addresses_are_unique_whatever_their_case() {
     assert_eq!(names, ["ann", "Bob"]);
 }
 
-#[tokio::test]
-async fn an_account_can_be_changed_and_nobody_elses() {
-    let world = World::new().await;
+pub async fn an_account_can_be_changed_and_nobody_elses(kind: Kind) {
+    let world = World::new(kind).await;
     let bob = add_user(&world.db, "bob", MIB).await;
     world.db.set_quota(bob.id, 7).await.unwrap();
     world.db.set_password(bob.id, Some("$argon2id$...".into())).await.unwrap();
@@ -40,9 +39,8 @@ async fn an_account_can_be_changed_and_nobody_elses() {
     assert_eq!(error(world.db.add_join_code(nobody, [1; 32], UnixMs(0)).await), DbError::NoSuchUser);
 }
 
-#[tokio::test]
-async fn a_join_code_works_once_and_in_time() {
-    let world = World::new().await;
+pub async fn a_join_code_works_once_and_in_time(kind: Kind) {
+    let world = World::new(kind).await;
     let redeem = |code: u8| world.db.redeem_join_code([code; 32], NewDevice::default(), [code; 32]);
     assert_eq!(redeem(9).await.unwrap_err(), RedeemError::Unknown);
     world.db.add_join_code(world.user.id, [9; 32], UnixMs(UnixMs::now().0 - 1)).await.unwrap();
@@ -56,9 +54,8 @@ async fn a_join_code_works_once_and_in_time() {
     assert_eq!(redeem(10).await.unwrap_err(), RedeemError::Unknown);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_many_that_bring_one_code_one_gets_in() {
-    let world = Arc::new(World::new().await);
+pub async fn of_many_that_bring_one_code_one_gets_in(kind: Kind) {
+    let world = Arc::new(World::new(kind).await);
     world.db.add_join_code(world.user.id, [10; 32], UnixMs(i64::MAX)).await.unwrap();
     let tasks: Vec<_> = (100..130_u8)
         .map(|token| {
@@ -73,16 +70,15 @@ async fn of_many_that_bring_one_code_one_gets_in() {
     assert_eq!((joined, world.db.devices(world.user.id).await.unwrap().len()), (1, 2));
 }
 
-#[tokio::test]
-async fn a_revoked_device_is_known_but_its_token_is_not() {
-    let world = World::new().await;
+pub async fn a_revoked_device_is_known_but_its_token_is_not(kind: Kind) {
+    let world = World::new(kind).await;
     let (user, device) = world.db.device_by_token([1; 32]).await.unwrap().unwrap();
     assert_eq!((user, device), (world.user.clone(), world.device.clone()));
     assert_eq!(world.db.device_by_token([2; 32]).await.unwrap(), None);
     let seen = DeviceSeen { app_version: Some("2.0".into()), ..DeviceSeen::default() };
     world.db.touch_device(world.device.id, seen).await.unwrap();
     // Another process revokes it.
-    Db::open(&world.file()).unwrap().revoke_device(world.device.id).await.unwrap();
+    world.beside().await.revoke_device(world.device.id).await.unwrap();
     assert_eq!(world.db.device_by_token([1; 32]).await.unwrap(), None);
     let device = world.db.device(world.device.id).await.unwrap().unwrap().1;
     assert!(device.revoked && device.seen_at >= world.device.seen_at);
@@ -92,9 +88,8 @@ async fn a_revoked_device_is_known_but_its_token_is_not() {
     assert_eq!(error(world.db.touch_device(nothing, DeviceSeen::default()).await), DbError::NoSuchDevice);
 }
 
-#[tokio::test]
-async fn workspaces_belong_to_their_members() {
-    let world = World::new().await;
+pub async fn workspaces_belong_to_their_members(kind: Kind) {
+    let world = World::new(kind).await;
     let bob = add_user(&world.db, "bob", MIB).await;
     let name = |text: &str| Name::new(text).unwrap();
     let photos = world.db.add_workspace(world.user.id, name("Photos"), Some(id(5))).await.unwrap();
@@ -117,9 +112,8 @@ async fn workspaces_belong_to_their_members() {
     assert_eq!(error(update(WorkspaceId(Uuid::new_v4()), "x").await), DbError::NoAccess);
 }
 
-#[tokio::test]
-async fn removing_a_user_removes_all_that_is_his_and_nothing_else() {
-    let world = World::new().await;
+pub async fn removing_a_user_removes_all_that_is_his_and_nothing_else(kind: Kind) {
+    let world = World::new(kind).await;
     let bob = add_user(&world.db, "bob", MIB).await;
     let tablet = add_device(&world.db, &bob, 2).await;
     let his = world.db.workspaces_of(bob.id).await.unwrap()[0].id;
@@ -145,9 +139,8 @@ async fn removing_a_user_removes_all_that_is_his_and_nothing_else() {
     add_user(&world.db, "bob", MIB).await;
 }
 
-#[tokio::test]
-async fn the_quota_is_one_for_all_workspaces_of_an_owner() {
-    let world = World::new().await;
+pub async fn the_quota_is_one_for_all_workspaces_of_an_owner(kind: Kind) {
+    let world = World::new(kind).await;
     world.db.set_quota(world.user.id, 10).await.unwrap();
     let extra = world.db.add_workspace(world.user.id, Name::new("extra").unwrap(), None).await.unwrap().id;
     world.saved(new_item(1, None, "a", sized(6))).await;

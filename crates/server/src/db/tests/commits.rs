@@ -1,5 +1,6 @@
 //! Commits: saving, refusing, repeating, paging.
 
+use super::home::Kind;
 use super::world::{MIB, World, add_device, add_user, bytes, error, id, new_item, next, no_chunks, place, sized};
 use crate::db::{Commit, DbError, PlaceRule};
 use stacksync_core::commit::{FOLDER_DEPTH_MAX, Refusal, Verdict};
@@ -7,9 +8,8 @@ use stacksync_core::values::{Body, ItemId, ModifiedAt, Revision, Status, Version
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-#[tokio::test]
-async fn a_commit_is_saved_whole_and_read_back() {
-    let world = World::new().await;
+pub async fn a_commit_is_saved_whole_and_read_back(kind: Kind) {
+    let world = World::new(kind).await;
     let link = Body::Link("../elsewhere".into());
     let items = vec![
         new_item(1, None, "Docs", Body::Folder),
@@ -29,9 +29,8 @@ async fn a_commit_is_saved_whole_and_read_back() {
     }
 }
 
-#[tokio::test]
-async fn every_refusal_of_the_rule_reaches_the_caller_and_changes_nothing() {
-    let world = World::new().await;
+pub async fn every_refusal_of_the_rule_reaches_the_caller_and_changes_nothing(kind: Kind) {
+    let world = World::new(kind).await;
     let folder = world.saved(new_item(1, None, "Docs", Body::Folder)).await;
     let file = world.saved(new_item(2, Some(folder.id), "a", bytes("a"))).await;
     let gone = world.saved(new_item(3, None, "gone", Body::Folder)).await;
@@ -80,9 +79,8 @@ async fn every_refusal_of_the_rule_reaches_the_caller_and_changes_nothing() {
     assert_eq!((world.items().await, world.quota_used().await), before);
 }
 
-#[tokio::test]
-async fn folders_nest_to_the_limit_and_no_deeper_by_any_way() {
-    let world = World::new().await;
+pub async fn folders_nest_to_the_limit_and_no_deeper_by_any_way(kind: Kind) {
+    let world = World::new(kind).await;
     let chain = |first: i64, len: i64| -> Vec<_> {
         (first..first + len).map(|n| new_item(n, (n > first).then(|| id(n - 1)), &format!("f{n}"), Body::Folder)).collect()
     };
@@ -104,9 +102,8 @@ async fn folders_nest_to_the_limit_and_no_deeper_by_any_way() {
     world.saved(moved).await;
 }
 
-#[tokio::test]
-async fn a_repeated_request_gets_the_first_answer_whatever_happened_since() {
-    let world = World::new().await;
+pub async fn a_repeated_request_gets_the_first_answer_whatever_happened_since(kind: Kind) {
+    let world = World::new(kind).await;
     let file = world.saved(new_item(1, None, "a", bytes("1"))).await;
     let mut wrong = next(&file, Status::Changed);
     wrong.version = Version::new(9).unwrap();
@@ -150,9 +147,8 @@ async fn a_repeated_request_gets_the_first_answer_whatever_happened_since() {
     assert_eq!(error(world.db.commit(commit).await), DbError::RequestReused);
 }
 
-#[tokio::test]
-async fn the_same_request_id_of_another_device_is_another_request() {
-    let world = World::new().await;
+pub async fn the_same_request_id_of_another_device_is_another_request(kind: Kind) {
+    let world = World::new(kind).await;
     let tablet = add_device(&world.db, &world.user, 2).await;
     let first = world.commit_of(vec![new_item(1, None, "a", Body::Folder)]);
     let second = Commit { device: tablet.id, items: vec![new_item(2, None, "b", Body::Folder)], ..first.clone() };
@@ -161,9 +157,8 @@ async fn the_same_request_id_of_another_device_is_another_request() {
     assert_eq!(world.items().await.len(), 2);
 }
 
-#[tokio::test]
-async fn a_version_that_is_there_already_is_known_by_its_content_without_the_request_id() {
-    let world = World::new().await;
+pub async fn a_version_that_is_there_already_is_known_by_its_content_without_the_request_id(kind: Kind) {
+    let world = World::new(kind).await;
     let v1 = world.saved(new_item(1, None, "a", bytes("1"))).await;
     let mut second = next(&v1, Status::Renamed);
     second.place = place(None, "b");
@@ -179,9 +174,8 @@ async fn a_version_that_is_there_already_is_known_by_its_content_without_the_req
     assert_eq!(outcome.answer.verdicts, [Verdict::Refused { reason: Refusal::WrongVersion, current: Some(v2) }]);
 }
 
-#[tokio::test]
-async fn items_of_one_commit_see_each_other() {
-    let world = World::new().await;
+pub async fn items_of_one_commit_see_each_other(kind: Kind) {
+    let world = World::new(kind).await;
     let a = world.saved(new_item(1, None, "a", bytes("1"))).await;
     let b = world.saved(new_item(2, None, "b", bytes("2"))).await;
     let rename = |item: &stacksync_core::values::RemoteItem, version: u64, name: &str| {
@@ -216,9 +210,8 @@ async fn items_of_one_commit_see_each_other() {
     assert_eq!(world.quota_used().await, 2);
 }
 
-#[tokio::test]
-async fn a_commit_needs_a_member_who_is_not_disabled() {
-    let world = World::new().await;
+pub async fn a_commit_needs_a_member_who_is_not_disabled(kind: Kind) {
+    let world = World::new(kind).await;
     let bob = add_user(&world.db, "bob", MIB).await;
     let item = || vec![new_item(1, None, "a", Body::Folder)];
     let foreign = Commit { user: bob.id, ..world.commit_of(item()) };
@@ -226,7 +219,7 @@ async fn a_commit_needs_a_member_who_is_not_disabled() {
     let nowhere = Commit { workspace: stacksync_core::values::WorkspaceId(uuid::Uuid::new_v4()), ..world.commit_of(item()) };
     assert_eq!(error(world.db.commit(nowhere).await), DbError::NoAccess);
     // Another process disables the user while this one runs.
-    let beside = crate::db::Db::open(&world.file()).unwrap();
+    let beside = world.beside().await;
     beside.set_access(world.user.id, crate::db::Access::Disabled).await.unwrap();
     assert_eq!(error(world.db.commit(world.commit_of(item())).await), DbError::NoAccess);
     beside.set_access(world.user.id, crate::db::Access::Allowed).await.unwrap();
@@ -235,18 +228,16 @@ async fn a_commit_needs_a_member_who_is_not_disabled() {
     assert_eq!(reason, Refusal::QuotaExceeded { limit: 3, used: 0, needed: 4 });
 }
 
-#[tokio::test]
-async fn too_large_commits_are_refused_as_a_whole() {
-    let world = World::new().await;
+pub async fn too_large_commits_are_refused_as_a_whole(kind: Kind) {
+    let world = World::new(kind).await;
     let many = (1..=1_001).map(|n| new_item(n, None, &n.to_string(), Body::Folder)).collect();
     assert!(matches!(error(world.db.commit(world.commit_of(many)).await), DbError::TooMuch { limit: 1_000, .. }));
     let long = Commit { id: "x".repeat(129), ..world.commit_of(Vec::new()) };
     assert!(matches!(error(world.db.commit(long).await), DbError::TooMuch { limit: 128, .. }));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn concurrent_commits_take_contiguous_revisions_and_lose_no_update() {
-    let world = Arc::new(World::new().await);
+pub async fn concurrent_commits_take_contiguous_revisions_and_lose_no_update(kind: Kind) {
+    let world = Arc::new(World::new(kind).await);
     let counter = world.saved(new_item(1, None, "counter", sized(1))).await;
     let tasks: Vec<_> = (0..16_i64)
         .map(|task| {
@@ -288,9 +279,8 @@ async fn concurrent_commits_take_contiguous_revisions_and_lose_no_update() {
     assert_eq!(world.quota_used().await, 1 + 320 * 10);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn racing_for_the_last_bytes_of_the_quota_never_exceeds_it() {
-    let world = Arc::new(World::new().await);
+pub async fn racing_for_the_last_bytes_of_the_quota_never_exceeds_it(kind: Kind) {
+    let world = Arc::new(World::new(kind).await);
     world.db.set_quota(world.user.id, 1_000).await.unwrap();
     let tasks: Vec<_> = (1..=50)
         .map(|n| {
@@ -307,9 +297,8 @@ async fn racing_for_the_last_bytes_of_the_quota_never_exceeds_it() {
     assert_eq!((accepted, world.quota_used().await), (33, 990));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn pages_followed_during_commits_miss_nothing() {
-    let world = Arc::new(World::new().await);
+pub async fn pages_followed_during_commits_miss_nothing(kind: Kind) {
+    let world = Arc::new(World::new(kind).await);
     let writer = {
         let world = Arc::clone(&world);
         tokio::spawn(async move {
@@ -338,9 +327,8 @@ async fn pages_followed_during_commits_miss_nothing() {
     assert_eq!(seen, written);
 }
 
-#[tokio::test]
-async fn page_borders() {
-    let world = World::new().await;
+pub async fn page_borders(kind: Kind) {
+    let world = World::new(kind).await;
     for n in 1..=6 {
         world.saved(new_item(n, None, &n.to_string(), Body::Folder)).await;
     }
@@ -363,9 +351,8 @@ async fn page_borders() {
     }
 }
 
-#[tokio::test]
-async fn the_tree_comes_folder_by_folder() {
-    let world = World::new().await;
+pub async fn the_tree_comes_folder_by_folder(kind: Kind) {
+    let world = World::new(kind).await;
     let items = [(5, 0), (3, 0), (9, 5), (1, 9), (7, 5), (2, 3)];
     for (n, parent) in items {
         world.saved(new_item(n, ItemId::new(parent), &n.to_string(), Body::Folder)).await;

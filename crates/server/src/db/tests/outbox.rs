@@ -1,8 +1,8 @@
 //! Notices: none lost, none twice, in order.
 
+use super::home::Kind;
 use super::world::{World, new_item, next, sized};
-use crate::db::{Db, NoticeContent};
-use rusqlite::Connection;
+use crate::db::NoticeContent;
 use stacksync_core::values::{Body, Name, Revision, Status};
 use std::sync::Arc;
 
@@ -13,9 +13,8 @@ fn span(content: &NoticeContent) -> (u64, u64, bool) {
     }
 }
 
-#[tokio::test]
-async fn a_commit_is_told_with_its_outcome_and_forgotten_when_done() {
-    let world = World::new().await;
+pub async fn a_commit_is_told_with_its_outcome_and_forgotten_when_done(kind: Kind) {
+    let world = World::new(kind).await;
     let mut outbox = world.db.outbox().unwrap();
     assert!(world.db.outbox().is_none(), "there is one publisher");
     let outcome = world.commit(vec![new_item(1, None, "a", sized(1)), new_item(2, None, "b", sized(1))]).await;
@@ -26,16 +25,13 @@ async fn a_commit_is_told_with_its_outcome_and_forgotten_when_done() {
     assert_eq!((workspace, from, to, device), (world.workspace, Revision(0), Revision(2), world.device.id));
     assert!(request_id.starts_with("request") && Arc::ptr_eq(&told, &outcome));
     world.db.outbox_done(notice.id).await.unwrap();
-    let file = world.file();
-    let World { db, dir: _dir, .. } = world;
-    drop((db, outbox));
-    let rows = Connection::open(file).unwrap().query_row("SELECT count(*) FROM notices", [], |row| row.get::<_, u32>(0));
-    assert_eq!(rows.unwrap(), 0);
+    drop(outbox);
+    let world = world.reopened().await;
+    assert_eq!(world.db.outbox().unwrap().next_now().await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn what_changed_nothing_is_not_told() {
-    let world = World::new().await;
+pub async fn what_changed_nothing_is_not_told(kind: Kind) {
+    let world = World::new(kind).await;
     let mut outbox = world.db.outbox().unwrap();
     let commit = world.commit_of(vec![new_item(1, None, "a", Body::Folder)]);
     world.db.commit(commit.clone()).await.unwrap();
@@ -46,39 +42,26 @@ async fn what_changed_nothing_is_not_told() {
     assert_eq!(notices.iter().map(|notice| span(&notice.content)).collect::<Vec<_>>(), [(0, 1, true), (1, 2, true)]);
 }
 
-#[tokio::test]
-async fn what_an_earlier_run_left_is_told_first() {
-    let world = World::new().await;
+pub async fn what_an_earlier_run_left_is_told_first(kind: Kind) {
+    let world = World::new(kind).await;
     for n in 1..=600 {
         world.saved(new_item(n, None, &n.to_string(), Body::Folder)).await;
     }
-    world.db.outbox_done(10).await.unwrap();
-    let file = world.file();
-    let World { db, dir, workspace, user, device, .. } = world;
-    drop(db);
-    let db = Db::open(&file).unwrap();
-    let item = new_item(1_000, None, "new", Body::Folder);
-    let commit = crate::db::Commit {
-        workspace,
-        user: user.id,
-        device: device.id,
-        id: "after".into(),
-        items: vec![item],
-        present: super::world::no_chunks(),
-        place_rule: crate::db::PlaceRule::Full,
-    };
-    db.commit(commit).await.unwrap();
-    let mut outbox = db.outbox().unwrap();
-    for id in 11..=601 {
+    let mut outbox = world.db.outbox().unwrap();
+    let told = outbox.next_many(10).await.unwrap();
+    world.db.outbox_done(told.last().unwrap().id).await.unwrap();
+    drop(outbox);
+    let world = world.reopened().await;
+    world.saved(new_item(1_000, None, "new", Body::Folder)).await;
+    let mut outbox = world.db.outbox().unwrap();
+    for revision in told.len() as u64 + 1..=601 {
         let notice = outbox.next().await.unwrap().unwrap();
-        assert_eq!((notice.id, span(&notice.content).1), (id, id));
+        assert_eq!(span(&notice.content).1, revision);
     }
-    drop(dir);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_slow_publisher_still_hears_everything_once_and_in_order() {
-    let world = Arc::new(World::new().await);
+pub async fn a_slow_publisher_still_hears_everything_once_and_in_order(kind: Kind) {
+    let world = Arc::new(World::new(kind).await);
     let mut outbox = world.db.outbox().unwrap();
     let total = 6_000_u64;
     let tasks: Vec<_> = (0..60_i64)
@@ -105,13 +88,12 @@ async fn a_slow_publisher_still_hears_everything_once_and_in_order() {
     assert!(told.iter().zip(1..).all(|(notice, id)| notice.id == id && span(&notice.content).1 == id));
 }
 
-#[tokio::test]
-async fn workspaces_are_told_to_their_member_also_by_other_processes() {
-    let world = World::new().await;
+pub async fn workspaces_are_told_to_their_member_also_by_other_processes(kind: Kind) {
+    let world = World::new(kind).await;
     let mut outbox = world.db.outbox().unwrap();
     let name = |text: &str| Name::new(text).unwrap();
     let here = world.db.add_workspace(world.user.id, name("Here"), None).await.unwrap();
-    let beside = Db::open(&world.file()).unwrap();
+    let beside = world.beside().await;
     let there = beside.add_workspace(world.user.id, name("There"), None).await.unwrap();
     world.db.update_membership(world.user.id, here.id, name("Moved"), None, Some("r1".into())).await.unwrap();
     let mut told = Vec::new();

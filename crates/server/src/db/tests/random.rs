@@ -1,5 +1,6 @@
 //! Random commits, here and against the rule in memory: both must say the same, item by item.
 
+use super::home::Kind;
 use super::world::{World, bytes, id};
 use crate::db::{Db, PlaceRule};
 use stacksync_core::commit::{ItemCommit, Verdict};
@@ -47,8 +48,8 @@ fn proposal(dice: &mut Dice, memory: &MemoryWorkspace) -> ItemCommit {
     }
 }
 
-async fn compare(seed: u64) {
-    let world = World::new().await;
+async fn compare(kind: Kind, seed: u64) {
+    let world = World::new(kind).await;
     world.db.set_quota(world.user.id, 30).await.unwrap();
     let mut memory = MemoryWorkspace::new(30);
     let mut dice = Dice(seed);
@@ -89,9 +90,8 @@ async fn check_stored(db: &Db, world: &World, memory: &MemoryWorkspace) {
     assert_eq!(world.quota_used().await, memory.quota.used);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_store_and_the_rule_in_memory_say_the_same() {
-    let tasks: Vec<_> = (0..24).map(|seed| tokio::spawn(compare(seed))).collect();
+pub async fn the_store_and_the_rule_in_memory_say_the_same(kind: Kind) {
+    let tasks: Vec<_> = (0..24).map(|seed| tokio::spawn(compare(kind, seed))).collect();
     for task in tasks {
         task.await.unwrap();
     }

@@ -1,12 +1,12 @@
 //! A store with one user, his default workspace and a device, and short ways to say what he commits.
 
+use super::home::{Home, Kind};
 use crate::db::{Commit, CommitOutcome, Db, DbError, Device, NewDevice, NewUser, PlaceRule, UnixMs, User, UserKey};
 use stacksync_core::commit::{ItemCommit, Refusal, Verdict};
 use stacksync_core::values::{
     Body, ChunkName, ChunkRef, FileBody, ItemId, ModifiedAt, Name, Place, RemoteItem, Revision, Status, Version, WorkspaceId,
 };
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,22 +17,31 @@ pub struct World {
     pub user: User,
     pub device: Device,
     pub workspace: WorkspaceId,
-    pub dir: tempfile::TempDir,
+    pub home: Home,
     requests: AtomicU64,
 }
 
 impl World {
-    pub async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let db = Db::open(&dir.path().join("stacksync.db")).unwrap();
+    pub async fn new(kind: Kind) -> Self {
+        let home = Home::new(kind).await;
+        let db = home.open().await;
         let user = add_user(&db, "ann", 1_000 * MIB).await;
         let device = add_device(&db, &user, 1).await;
         let workspace = db.workspaces_of(user.id).await.unwrap()[0].id;
-        Self { db, user, device, workspace, dir, requests: AtomicU64::new(1) }
+        Self { db, user, device, workspace, home, requests: AtomicU64::new(1) }
     }
 
-    pub fn file(&self) -> PathBuf {
-        self.dir.path().join("stacksync.db")
+    /// Another process on the same store.
+    pub async fn beside(&self) -> Db {
+        self.home.open().await
+    }
+
+    /// The same world after its store was closed and opened.
+    pub async fn reopened(self) -> Self {
+        let Self { db, user, device, workspace, home, requests } = self;
+        drop(db);
+        let db = home.open().await;
+        Self { db, user, device, workspace, home, requests }
     }
 
     /// A commit of these items with all their chunks present.

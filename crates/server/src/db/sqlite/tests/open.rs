@@ -1,5 +1,6 @@
 //! Opening files: fresh, known, newer, damaged, somebody else's.
 
+use crate::db::tests::home::Kind;
 use crate::db::tests::world::{World, new_item};
 use crate::db::{Db, OpenError};
 use rusqlite::Connection;
@@ -7,17 +8,17 @@ use stacksync_core::values::Body;
 
 #[tokio::test]
 async fn a_store_opened_again_is_the_same_store() {
-    let world = World::new().await;
+    let world = World::new(Kind::Sqlite).await;
     world.saved(new_item(1, None, "a", Body::Folder)).await;
-    let (epoch, items, file) = (world.db.epoch(), world.items().await, world.file());
-    let World { db, dir, workspace, .. } = world;
+    let (epoch, items, file) = (world.db.epoch(), world.items().await, world.home.file());
+    let World { db, home, workspace, .. } = world;
     drop(db);
     let db = Db::open(&file).unwrap();
     assert_eq!(db.epoch(), epoch);
     let page = db.changes(workspace, stacksync_core::values::Revision::ZERO, 10).await.unwrap();
     assert_eq!(page.items.into_iter().map(|changed| changed.item).collect::<Vec<_>>(), items);
     db.check().await.unwrap();
-    drop(dir);
+    drop(home);
 }
 
 #[test]
