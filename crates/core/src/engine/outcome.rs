@@ -208,7 +208,8 @@ impl Engine {
             Status::Renamed => "renamed",
             Status::Deleted => "removed",
         };
-        self.put_remote(id, Some(remote));
+        // A notice of what somebody committed on top of it may have overtaken this answer.
+        self.learn(remote);
         self.log(id, verb, format!("version {}", item.commit.version));
     }
 

@@ -3,8 +3,9 @@
 use super::disk::{Data, Disk, body_of};
 use super::random::Random;
 use super::service::FakeService;
+use crate::commit::CommitAnswer;
 use crate::engine::{CallError, Cursor, DiskAction, Effect, Engine, Input, Notice, Now, Row, Setup, UploadError, Uploaded};
-use crate::values::{ItemId, ItemPath, Name};
+use crate::values::{CommitId, ItemId, ItemPath, Name};
 use std::collections::{BTreeMap, VecDeque};
 
 /// So many steps without coming to rest are a livelock.
@@ -23,6 +24,8 @@ pub struct Device {
     remembered: Remembered,
     pending: Vec<Effect>,
     notices: VecDeque<Notice>,
+    /// Answers on their way; notices may overtake them.
+    answers: VecDeque<(CommitId, CommitAnswer)>,
     online: bool,
     boots: u64,
 }
@@ -69,6 +72,7 @@ impl World {
                 remembered: Remembered::default(),
                 pending: Vec::new(),
                 notices: VecDeque::new(),
+                answers: VecDeque::new(),
                 online: false,
                 boots: 0,
             }
@@ -151,6 +155,9 @@ impl World {
     pub fn disconnect(&mut self, d: usize) {
         if std::mem::take(&mut self.devices[d].online) {
             self.devices[d].notices.clear();
+            for (id, _) in std::mem::take(&mut self.devices[d].answers) {
+                self.tell(d, Input::Committed { id, result: Err(CallError::Offline) });
+            }
             self.tell(d, Input::Offline);
         }
     }
@@ -161,6 +168,7 @@ impl World {
         let device = &mut self.devices[d];
         device.pending.clear();
         device.notices.clear();
+        device.answers.clear();
         device.online = false;
         device.boots += 1;
         device.engine = boot(&device.name, device.boots, &device.remembered, self.now);
@@ -183,6 +191,11 @@ impl World {
         if !device.notices.is_empty() && (device.pending.is_empty() || self.random.one_in(2)) {
             let notice = self.devices[d].notices.pop_front().unwrap();
             self.tell(d, Input::Noticed(notice));
+            return true;
+        }
+        if !self.devices[d].answers.is_empty() && (self.devices[d].pending.is_empty() || self.random.one_in(2)) {
+            let (id, answer) = self.devices[d].answers.pop_front().unwrap();
+            self.tell(d, Input::Committed { id, result: Ok(answer) });
             return true;
         }
         if self.devices[d].pending.is_empty() {
@@ -272,7 +285,7 @@ impl World {
         }
         let answer = self.commit_and_notify(id, items);
         self.trace.push(format!("{} commits {items:?}: {answer:?}", self.devices[d].name));
-        self.tell(d, Input::Committed { id, result: Ok(answer) });
+        self.devices[d].answers.push_back((id, answer));
     }
 
     fn commit_and_notify(
@@ -315,7 +328,8 @@ impl World {
     /// Until nobody has anything to do.
     pub fn rest(&mut self) {
         for _ in 0..STEPS_MAX {
-            let rests = |device: &Device| device.engine.is_settled() && device.pending.is_empty() && device.notices.is_empty();
+            let told = |device: &Device| device.notices.is_empty() && device.answers.is_empty();
+            let rests = |device: &Device| device.engine.is_settled() && device.pending.is_empty() && told(device);
             if self.devices.iter().all(rests) {
                 return;
             }
