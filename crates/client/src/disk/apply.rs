@@ -206,8 +206,7 @@ impl<'a> Batch<'a> {
             Look::Here(seen) if moves(&seen.stat, expect) => seen,
             Look::Here(_) | Look::Absent | Look::Odd(_) => return Err(ApplyError::Changed),
         };
-        let renames = self.disk.parts.renames;
-        match renames.rename_new(old.handle.as_fd(), old_name.as_str(), new.handle.as_fd(), new_name.as_str()) {
+        match self.disk.rename_new(old.handle.as_fd(), old_name.as_str(), new.handle.as_fd(), new_name.as_str()) {
             Ok(()) => {}
             Err(Errno::EXIST) if is_other_case(&before, &old_name, &new, &new_name) => {
                 renameat(&old.handle, old_name.as_str(), &new.handle, new_name.as_str()).map_err(failed)?;
@@ -218,7 +217,7 @@ impl<'a> Batch<'a> {
         let after = look(&new.handle, new_name.as_str());
         if matches!(&after, Ok(Look::Here(seen)) if seen.stat.file != expect.file) {
             // Another file slipped in between the look and the rename.
-            renames.rename_new(new.handle.as_fd(), new_name.as_str(), old.handle.as_fd(), old_name.as_str()).map_err(failed)?;
+            self.disk.rename_new(new.handle.as_fd(), new_name.as_str(), old.handle.as_fd(), old_name.as_str()).map_err(failed)?;
             return Err(ApplyError::Changed);
         }
         self.touch(&old.handle);

@@ -4,6 +4,7 @@
 //! trash and then exchanged with the old one in one step, so that at every moment the path holds one of the two, and the old
 //! one is in the trash the moment it is replaced, also if the process dies here.
 
+use super::Disk;
 use super::apply::{Batch, Folder, refused};
 use super::leftovers::aside_name;
 use super::look::{Look, as_expected, look};
@@ -12,7 +13,7 @@ use super::trash::Why;
 use rustix::fs::{AtFlags, RenameFlags, fsync, linkat, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
 use stacksync_chunks::crash_point;
-use stacksync_core::engine::{ApplyError, Stat};
+use stacksync_core::engine::{ApplyError, FileId, Stat};
 use stacksync_core::values::ItemPath;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -27,10 +28,10 @@ pub(super) enum Renames {
     Plain,
 }
 
-impl Renames {
+impl Disk {
     /// Renames, failing with EEXIST if something is there.
-    pub fn rename_new(self, from: BorrowedFd<'_>, name: &str, to: BorrowedFd<'_>, new_name: &str) -> Result<(), Errno> {
-        if self == Self::Flagged {
+    pub(super) fn rename_new(&self, from: BorrowedFd<'_>, name: &str, to: BorrowedFd<'_>, new_name: &str) -> Result<(), Errno> {
+        if self.parts.renames == Renames::Flagged {
             crash_point!("rename.before");
             match renameat_with(from, name, to, new_name, RenameFlags::NOREPLACE) {
                 Err(errno) if is_unsupported(errno) => {}
@@ -40,14 +41,12 @@ impl Renames {
                 }
             }
         }
+        let ours = identity(from, name)?;
         // A second name for a file or link fails if the name is taken. Folders have no second name.
         match linkat(from, name, to, new_name, AtFlags::empty()) {
             // Two steps: on the medium the second name must not come after the end of the first one.
-            Ok(()) => match fsync(to) {
-                Ok(()) => {
-                    crash_point!("rename.between-two-names");
-                    unlinkat(from, name, AtFlags::empty())
-                }
+            Ok(()) => match fsync(to).and_then(|()| self.end_name(from, name, ours)) {
+                Ok(()) => Ok(()),
                 Err(errno) => unlinkat(to, new_name, AtFlags::empty()).and(Err(errno)),
             },
             Err(Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK) => match look(to, new_name)? {
@@ -58,6 +57,28 @@ impl Renames {
         }
     }
 
+    /// Ends the first name of what has a second one now. Somebody may have given the first name to something else in this
+    /// moment: so it is renamed aside, looked at, and put back if it is not `ours`.
+    pub(super) fn end_name(&self, from: BorrowedFd<'_>, name: &str, ours: FileId) -> Result<(), Errno> {
+        crash_point!("rename.between-two-names");
+        let hidden = aside_name(&self.parts.own.shared.fresh());
+        renameat(from, name, from, &hidden)?;
+        if identity(from, &hidden)? == ours {
+            return unlinkat(from, &hidden, AtFlags::empty());
+        }
+        let back = match linkat(from, &hidden, from, name, AtFlags::empty()) {
+            Ok(()) => unlinkat(from, &hidden, AtFlags::empty()),
+            Err(Errno::EXIST) => Err(Errno::EXIST),
+            Err(_) => renameat(from, &hidden, from, name),
+        };
+        if let Err(errno) = back {
+            tracing::warn!("{name:?} could not be put back and stays set aside as {hidden:?}: {errno}");
+        }
+        Ok(())
+    }
+}
+
+impl Renames {
     /// Exchanges two names in one step. `Ok(false)`: this cannot be done here.
     fn exchange(self, a: BorrowedFd<'_>, name: &str, b: BorrowedFd<'_>, other: &str) -> Result<bool, Errno> {
         if self == Self::Plain {
@@ -95,8 +116,7 @@ enum Copy {
 impl Batch<'_> {
     /// Puts a staged thing where nothing is.
     pub fn put_new(&mut self, temporary: Temporary, folder: &Folder, name: &str, path: &ItemPath) -> Result<(), ApplyError> {
-        let renames = self.disk.parts.renames;
-        renames
+        self.disk
             .rename_new(temporary.folder.as_fd(), &temporary.name, folder.handle.as_fd(), name)
             .map_err(|errno| refused("put in place", path, errno))?;
         temporary.give_away();
@@ -165,13 +185,13 @@ impl Batch<'_> {
         path: &ItemPath,
         expect: &Stat,
     ) -> Result<(), ApplyError> {
-        let renames = self.disk.parts.renames;
+        let disk = self.disk;
         let put = self.take(folder, name, path, expect, Why::Replaced).and_then(|old| {
             crash_point!("replace-in-steps.between");
-            match renames.rename_new(staged.folder.as_fd(), &staged.name, folder.handle.as_fd(), name) {
+            match disk.rename_new(staged.folder.as_fd(), &staged.name, folder.handle.as_fd(), name) {
                 Ok(()) => self.keep(&old, path, Why::Replaced).inspect_err(|_| {
                     let (from, to) = (folder.handle.as_fd(), staged.folder.as_fd());
-                    if renames.rename_new(from, name, to, &staged.name).is_ok() {
+                    if disk.rename_new(from, name, to, &staged.name).is_ok() {
                         self.put_back(&old, folder, name);
                     }
                 }),
@@ -217,16 +237,16 @@ impl Batch<'_> {
 
     /// Renames something to the trash's place for `path`, or, where `near` is on another file system, to a hidden name there.
     fn set_aside(&mut self, from: &Arc<OwnedFd>, name: &str, near: &Folder, path: &ItemPath, why: Why) -> Result<Aside, Errno> {
-        let renames = self.disk.parts.renames;
-        let own = &self.disk.parts.own.shared;
+        let disk = self.disk;
+        let own = &disk.parts.own.shared;
         if near.mount == own.trash.mount() {
-            let kept = self.disk.in_trash(path);
-            let slot = own.trash.receive(&kept, why, |folder, slot| renames.rename_new(from.as_fd(), name, folder, slot))?;
+            let kept = disk.in_trash(path);
+            let slot = own.trash.receive(&kept, why, |folder, slot| disk.rename_new(from.as_fd(), name, folder, slot))?;
             slot.touched.iter().for_each(|folder| self.touch(folder));
             return Ok(Aside { folder: slot.folder, name: slot.name, copy: Copy::No });
         }
         let hidden = aside_name(&own.fresh());
-        renames.rename_new(from.as_fd(), name, near.handle.as_fd(), &hidden)?;
+        disk.rename_new(from.as_fd(), name, near.handle.as_fd(), &hidden)?;
         Ok(Aside { folder: near.handle.clone(), name: hidden, copy: Copy::Needed })
     }
 
@@ -246,8 +266,7 @@ impl Batch<'_> {
 
     /// Undoes [`Self::set_aside_expected`]. If something took the name meanwhile, what was set aside stays in the trash.
     pub fn put_back(&self, aside: &Aside, folder: &Folder, name: &str) {
-        let renames = self.disk.parts.renames;
-        if let Err(errno) = renames.rename_new(aside.folder.as_fd(), &aside.name, folder.handle.as_fd(), name) {
+        if let Err(errno) = self.disk.rename_new(aside.folder.as_fd(), &aside.name, folder.handle.as_fd(), name) {
             tracing::warn!("{name:?} could not be put back and stays set aside as {:?}: {errno}", aside.name);
         }
     }
@@ -261,7 +280,7 @@ fn expected_at(folder: &Folder, name: &str, path: &ItemPath, expect: &Stat) -> R
     }
 }
 
-fn identity(folder: BorrowedFd<'_>, name: &str) -> Result<stacksync_core::engine::FileId, Errno> {
+fn identity(folder: BorrowedFd<'_>, name: &str) -> Result<FileId, Errno> {
     match look(folder, name)? {
         Look::Here(seen) => Ok(seen.stat.file),
         Look::Absent | Look::Odd(_) => Err(Errno::NOENT),

@@ -7,6 +7,7 @@ use super::look::Look;
 use super::machine::Machine;
 use super::node::{Data, Hold, Id};
 use crate::scenario::Fault;
+use stacksync_core::engine::FileId;
 use stacksync_core::values::{ItemPath, Name};
 use std::cell::RefCell;
 use std::future::Future;
@@ -166,17 +167,46 @@ impl Calls {
         if self.renames() == Renames::Flagged {
             return self.rename(from, name, to, new_name, How::New).await;
         }
+        let ours = self.identity(from, name).await?;
         // A second name for a file or link fails if the name is taken. Folders have no second name.
         match self.link(from, name, to, new_name).await {
-            Ok(()) => match self.fsync(to).await {
-                Ok(()) => self.unlink(from, name).await,
-                Err(errno) => self.unlink(to, new_name).await.and(Err(errno)),
-            },
+            Ok(()) => {
+                let ended = match self.fsync(to).await {
+                    Ok(()) => self.end_name(from, name, ours).await,
+                    Err(errno) => Err(errno),
+                };
+                match ended {
+                    Ok(()) => Ok(()),
+                    Err(errno) => self.unlink(to, new_name).await.and(Err(errno)),
+                }
+            }
             Err(Errno::Perm) => match self.look(to, new_name).await? {
                 Look::Absent => self.rename(from, name, to, new_name, How::Replace).await,
                 Look::Here(_) | Look::Odd(_) => Err(Errno::Exist),
             },
             Err(errno) => Err(errno),
+        }
+    }
+
+    /// Ends the first name of what has a second one now, if it is still a name of the same.
+    async fn end_name(&self, from: &Hold, name: &Name, ours: FileId) -> Result<(), Errno> {
+        let hidden = self.with(Machine::aside_name)?;
+        self.rename(from, name, from, &hidden, How::Replace).await?;
+        if self.identity(from, &hidden).await? == ours {
+            return self.unlink(from, &hidden).await;
+        }
+        match self.link(from, &hidden, from, name).await {
+            Ok(()) => self.unlink(from, &hidden).await.ok(),
+            Err(Errno::Exist) => None,
+            Err(_) => self.rename(from, &hidden, from, name, How::Replace).await.ok(),
+        };
+        Ok(())
+    }
+
+    pub async fn identity(&self, folder: &Hold, name: &Name) -> Result<FileId, Errno> {
+        match self.look(folder, name).await? {
+            Look::Here(found) => Ok(found.stat.file),
+            Look::Absent | Look::Odd(_) => Err(Errno::NoEnt),
         }
     }
 

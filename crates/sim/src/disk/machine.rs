@@ -7,7 +7,8 @@ use super::flavour::{Flavour, Home};
 use super::fs::Fs;
 use super::node::{Data, Hold, Id, Node};
 use super::pen::Pen;
-use super::trash::Stamp;
+use super::rules::{OWN_PREFIX, OWN_SUFFIX};
+use super::trash::{Stamp, name_of};
 use super::{Removed, batch};
 use crate::random::Random;
 use crate::scenario::{Fault, Rates};
@@ -218,6 +219,11 @@ impl Machine {
     pub fn fresh(&mut self) -> String {
         self.next_temporary += 1;
         format!("{}-{}", self.generation, self.next_temporary)
+    }
+
+    /// Name of something that is set aside beside where it was.
+    pub fn aside_name(&mut self) -> Result<Name, Errno> {
+        name_of(&format!("{OWN_PREFIX}old-{}{OWN_SUFFIX}", self.fresh()))
     }
 
     /// Whether a temporary name was made by this run.

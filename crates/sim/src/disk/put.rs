@@ -6,9 +6,8 @@ use super::batch::{Batch, Folder};
 use super::errno::{Errno, refused};
 use super::look::{Look, as_expected};
 use super::node::{Hold, Id};
-use super::rules::{OWN_PREFIX, OWN_SUFFIX};
-use super::trash::{Why, name_of};
-use stacksync_core::engine::{Applied, ApplyError, FileId, Stat};
+use super::trash::Why;
+use stacksync_core::engine::{Applied, ApplyError, Stat};
 use stacksync_core::reconcile::RULES_NAME;
 use stacksync_core::values::{ItemPath, Kind, Name};
 
@@ -75,7 +74,7 @@ impl Batch {
         expect: &Stat,
     ) -> Result<(), ApplyError> {
         let failed = |errno| refused("replace", path, errno);
-        let ours = self.identity(&staged.folder, &staged.name).await.map_err(failed)?;
+        let ours = self.calls.identity(&staged.folder, &staged.name).await.map_err(failed)?;
         let aside = self.set_aside(&staged.folder, &staged.name, folder, path, Why::Replaced).await.map_err(failed)?;
         staged.given_away = true;
         let old_id = match self.exchange_away(&aside, folder, name, path).await {
@@ -96,7 +95,7 @@ impl Batch {
             // Back as it was. What comes out is ours, unless somebody wrote the path in this very moment: then it stays.
             self.calls.exchange(&aside.folder, &aside.name, &folder.handle, name).await.map_err(failed)?;
             self.is_back(old_id);
-            if self.identity(&aside.folder, &aside.name).await == Ok(ours) {
+            if self.calls.identity(&aside.folder, &aside.name).await == Ok(ours) {
                 self.calls.unlink(&aside.folder, &aside.name).await.ok();
             }
         }
@@ -180,7 +179,7 @@ impl Batch {
             slot.touched.iter().for_each(|folder| self.touch(folder));
             return Ok(Aside { folder: slot.folder, name: slot.name, copy: Copy::No });
         }
-        let hidden = name_of(&format!("{OWN_PREFIX}old-{}{OWN_SUFFIX}", self.calls.with(super::machine::Machine::fresh)))?;
+        let hidden = self.calls.with(super::machine::Machine::aside_name)?;
         self.calls.rename_new(from, name, &near.handle, &hidden).await?;
         Ok(Aside { folder: near.handle.clone(), name: hidden, copy: Copy::Needed })
     }
@@ -226,13 +225,6 @@ impl Batch {
         match self.calls.look(&folder.handle, name).await.map_err(|errno| refused("look at", path, errno))? {
             Look::Here(found) if as_expected(&found.stat, expect) => Ok(()),
             Look::Here(_) | Look::Absent | Look::Odd(_) => Err(ApplyError::Changed),
-        }
-    }
-
-    async fn identity(&self, folder: &Hold, name: &Name) -> Result<FileId, Errno> {
-        match self.calls.look(folder, name).await? {
-            Look::Here(found) => Ok(found.stat.file),
-            Look::Absent | Look::Odd(_) => Err(Errno::NoEnt),
         }
     }
 

@@ -89,6 +89,23 @@ fn a_file_that_was_swapped_in_the_last_moment_is_swapped_back() {
     }
 }
 
+/// Found by the simulated disk: a rename without flags is a second name and the end of the first one, and took with it what a
+/// person had put there between the two.
+#[test]
+fn a_first_name_that_is_another_files_by_now_is_not_ended() {
+    for (variant, world) in worlds() {
+        world.write("linked", "linked");
+        world.write("name", "somebody put this here");
+        let root = world.disk.parts.root.open().unwrap();
+        let ended = world.disk.end_name(std::os::fd::AsFd::as_fd(&root), "name", world.stat("linked").file);
+        assert_eq!(ended, Ok(()), "{variant:?}");
+        assert_eq!(world.read("name"), "somebody put this here", "{variant:?}");
+        assert_eq!(world.disk.end_name(std::os::fd::AsFd::as_fd(&root), "name", world.stat("name").file), Ok(()));
+        assert!(!world.at("name").exists(), "{variant:?}");
+        world.assert_clean("end of a name");
+    }
+}
+
 #[test]
 fn an_incomplete_or_dropped_file_is_never_published() {
     for (variant, world) in worlds() {
