@@ -1,7 +1,7 @@
 //! The service as a process: starts the parts in order, tells where it is, and stops without losing what it took.
 
 use crate::cli::exit::{Exit, Failure};
-use crate::config::{Config, Tls};
+use crate::config::{Config, Datasource, Tls};
 use crate::data_dir::certificate::{self, CertificateError};
 use crate::data_dir::server_file::ServerFile;
 use crate::data_dir::{self, DataDir, Lock};
@@ -95,7 +95,7 @@ pub async fn start(config: &Config) -> Result<Running, Failure> {
     let metrics = Arc::new(Metrics::default());
     let hub = Hub::new(HubLimits::default());
     let broker = Broker::new(Arc::new(hub.clone()));
-    let context = open_service(config, &data, &broker, &metrics)?;
+    let context = open_service(config, &data, &broker, &metrics).await?;
     let listener = Listener::bind(config.listen, tls_config, config.http, metrics).await.map_err(|error| {
         Failure::new(Exit::Http, format!("cannot listen on {}: {error}; choose another address with http.listen", config.listen))
     })?;
@@ -146,8 +146,17 @@ impl From<CertificateError> for Failure {
     }
 }
 
-fn open_service(config: &Config, data: &DataDir, broker: &Broker, metrics: &Arc<Metrics>) -> Result<Arc<Context>, Failure> {
-    let db = Db::open(&data.database()).map_err(|error| Failure::new(Exit::Database, error))?;
+/// The metadata store of this configuration.
+pub(crate) async fn open_db(config: &Config, data: &DataDir) -> Result<Db, Failure> {
+    let opened = match &config.datasource {
+        Datasource::Sqlite => Db::open(&data.database()),
+        Datasource::Postgresql(place) => Db::connect(place).await,
+    };
+    opened.map_err(|error| Failure::new(Exit::Database, error))
+}
+
+async fn open_service(config: &Config, data: &DataDir, broker: &Broker, metrics: &Arc<Metrics>) -> Result<Arc<Context>, Failure> {
+    let db = open_db(config, data).await?;
     let store = FolderStore::open(&data.chunks()).map_err(|error| Failure::new(Exit::Config, error))?;
     let tickets = TicketKey::open(&data.ticket_key()).map_err(|error| Failure::new(Exit::Config, error))?;
     Ok(Arc::new(Context {

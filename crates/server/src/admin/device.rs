@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use stacksync_core::values::DeviceId;
 
 pub async fn run(config: &Config, command: &DeviceCommand) -> Result<String, Failure> {
-    let admin = Admin::open(config, Need::Data)?;
+    let admin = Admin::open(config, Need::Data).await?;
     match command {
         DeviceCommand::Invite { user, output } => invite(&admin, user).await.map(|report| report.print(*output)),
         DeviceCommand::List { user, output } => list(&admin, user.as_deref()).await.map(|report| report.print(*output)),

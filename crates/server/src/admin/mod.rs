@@ -8,10 +8,11 @@ mod user;
 mod workspace;
 
 use crate::cli::Command;
-use crate::cli::exit::{Exit, Failure};
-use crate::config::Config;
+use crate::cli::exit::Failure;
+use crate::config::{Config, Datasource};
 use crate::data_dir::DataDir;
 use crate::db::{Db, DbError, User, UserKey};
+use crate::process;
 use print::Report;
 use uuid::Uuid;
 
@@ -49,12 +50,13 @@ pub fn run(config: &Config, command: &Command) -> Result<String, Failure> {
 }
 
 impl<'a> Admin<'a> {
-    fn open(config: &'a Config, need: Need) -> Result<Self, Failure> {
-        let data = match need {
-            Need::Data => DataDir::open(&config.data)?,
-            Need::Place => DataDir::open_or_create(&config.data)?,
+    async fn open(config: &'a Config, need: Need) -> Result<Self, Failure> {
+        let data = match (need, &config.datasource) {
+            (Need::Data, Datasource::Sqlite) => DataDir::open(&config.data)?,
+            // What the command is about is elsewhere.
+            (Need::Data, Datasource::Postgresql(_)) | (Need::Place, _) => DataDir::open_or_create(&config.data)?,
         };
-        let db = Db::open(&data.database()).map_err(|error| Failure::new(Exit::Database, error))?;
+        let db = process::open_db(config, &data).await?;
         Ok(Self { config, data, db })
     }
 

@@ -23,24 +23,24 @@ pub async fn run(config: &Config, command: &UserCommand) -> Result<String, Failu
             check_name(name)?;
             check_email(email)?;
             let password_phc = if password.password_stdin { Some(read_password(*password)?) } else { None };
-            let admin = Admin::open(config, Need::Place)?;
+            let admin = Admin::open(config, Need::Place).await?;
             let quota_limit = quota.unwrap_or(config.quota_default);
             let new = NewUser { name: name.clone(), email: email.clone(), quota_limit, password_phc };
             add(&admin, new).await.map(|report| report.print(*output))
         }
-        UserCommand::List { output } => list(&Admin::open(config, Need::Data)?).await.map(|report| report.print(*output)),
+        UserCommand::List { output } => list(&Admin::open(config, Need::Data).await?).await.map(|report| report.print(*output)),
         UserCommand::Show { user, output } => {
-            show(&Admin::open(config, Need::Data)?, user).await.map(|report| report.print(*output))
+            show(&Admin::open(config, Need::Data).await?, user).await.map(|report| report.print(*output))
         }
         UserCommand::Quota { user, quota, output } => {
             let text = format!("may keep {} now.", show_size(*quota));
-            let admin = Admin::open(config, Need::Data)?;
+            let admin = Admin::open(config, Need::Data).await?;
             let found = admin.user(user).await?;
             admin.db.set_quota(found.id, *quota).await?;
             changed(&admin, &found, &text, *output).await
         }
         UserCommand::Passwd { user, password, output } => {
-            let admin = Admin::open(config, Need::Data)?;
+            let admin = Admin::open(config, Need::Data).await?;
             let found = admin.user(user).await?;
             admin.db.set_password(found.id, Some(read_password(*password)?)).await?;
             changed(&admin, &found, "has a new password.", *output).await
@@ -51,7 +51,7 @@ pub async fn run(config: &Config, command: &UserCommand) -> Result<String, Failu
         }
         UserCommand::Enable { user, output } => set_access(config, user, Access::Allowed, "is let in again.", *output).await,
         UserCommand::Remove { user, yes, output } => {
-            let admin = Admin::open(config, Need::Data)?;
+            let admin = Admin::open(config, Need::Data).await?;
             let found = admin.user(user).await?;
             if !yes {
                 confirm(&found)?;
@@ -114,7 +114,7 @@ async fn show(admin: &Admin<'_>, text: &str) -> Result<Report, Failure> {
 }
 
 async fn set_access(config: &Config, text: &str, access: Access, done: &str, output: Output) -> Result<String, Failure> {
-    let admin = Admin::open(config, Need::Data)?;
+    let admin = Admin::open(config, Need::Data).await?;
     let user = admin.user(text).await?;
     admin.db.set_access(user.id, access).await?;
     changed(&admin, &user, done, output).await

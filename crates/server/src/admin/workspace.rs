@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use stacksync_core::values::Name;
 
 pub async fn run(config: &Config, command: &WorkspaceCommand) -> Result<String, Failure> {
-    let admin = Admin::open(config, Need::Data)?;
+    let admin = Admin::open(config, Need::Data).await?;
     match command {
         WorkspaceCommand::Add { user, path, output } => add(&admin, user, path).await.map(|report| report.print(*output)),
         WorkspaceCommand::List { user, output } => list(&admin, user.as_deref()).await.map(|report| report.print(*output)),

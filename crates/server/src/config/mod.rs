@@ -6,19 +6,22 @@
 pub mod table;
 pub mod value;
 
+use crate::db::{PostgresPlace, PostgresTls, Statements};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use table::{KEYS, Key, Kind, Needs};
+use table::{KEYS, Key, Kind};
 
 /// Everything that can be configured, read and checked.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Directory of everything the service keeps.
     pub data: PathBuf,
+    /// Where the metadata is kept.
+    pub datasource: Datasource,
     /// Address and port to listen on.
     pub listen: SocketAddr,
     /// Address that devices use, if it is not that of `listen`.
@@ -41,6 +44,15 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Least important level that is logged.
     pub log_level: tracing::Level,
+}
+
+/// Where the metadata is kept.
+#[derive(Clone, Debug)]
+pub enum Datasource {
+    /// In a file of the data directory.
+    Sqlite,
+    /// In a database that other instances may use, too.
+    Postgresql(Box<PostgresPlace>),
 }
 
 /// TLS on the HTTP door.
@@ -228,14 +240,15 @@ fn check_datasource(values: &Values) -> Result<(), ConfigError> {
 }
 
 fn problem_with(key: &Key, value: &Value, values: &Values) -> Option<String> {
-    if key.needs != Needs::Nothing {
-        let chooser = key.needs.choice().split('=').next().unwrap_or_default();
-        let chosen = table::find(chooser).map_or("", |chooser| text_of(chooser, values));
-        return Some(format!(
-            "'{}' has no effect with {chooser}={chosen}, and {} is not in this version; remove it",
-            key.name,
-            key.needs.choice()
-        ));
+    if let Some((chooser, wanted)) = key.needs.chooser() {
+        let chosen = text_of(chooser, values);
+        let advice = match key.needs.is_here() {
+            true => format!("; set {} or remove it", key.needs.choice()),
+            false => format!(", and {} is not in this version; remove it", key.needs.choice()),
+        };
+        if chosen != wanted {
+            return Some(format!("'{}' has no effect with {}={chosen}{advice}", key.name, chooser.name));
+        }
     }
     let problem = match key.kind {
         Kind::Text | Kind::Secret | Kind::Path => None,
@@ -282,6 +295,7 @@ fn build(values: &Values) -> Result<Config, String> {
     let listen = value::listen(text("http.listen"))?;
     Ok(Config {
         data: data_directory(text("data"))?,
+        datasource: datasource(values)?,
         listen,
         public_url: Some(text("http.public_url").trim_end_matches('/')).filter(|url| !url.is_empty()).map(str::to_owned),
         tls: tls(text("http.tls"), text("http.tls.certificate"), text("http.tls.key"), listen)?,
@@ -299,6 +313,41 @@ fn build(values: &Values) -> Result<Config, String> {
         log_format: if text("log.format") == "json" { LogFormat::Json } else { LogFormat::Text },
         log_level: text("log.level").parse().map_err(|_| "log.level: not a level".to_owned())?,
     })
+}
+
+fn datasource(values: &Values) -> Result<Datasource, String> {
+    let text = |name: &str| table::find(name).map_or("", |key| text_of(key, values));
+    let number = |name: &str| text(name).parse::<usize>().map_err(|error| format!("{name}: {error}"));
+    if text("datasource") != "postgresql" {
+        return Ok(Datasource::Sqlite);
+    }
+    let mut place = if text("postgresql.url").is_empty() {
+        let port = text("postgresql.port").parse().map_err(|error| format!("postgresql.port: {error}"))?;
+        let [host, database, user, password] =
+            ["host", "database", "user", "password"].map(|part| text(&format!("postgresql.{part}")).to_owned());
+        let mut place = PostgresPlace::new(&host, port, &database, &user, &password);
+        place.set_tls(postgres_tls(text("postgresql.tls"), text("postgresql.tls.ca"))?);
+        place
+    } else {
+        let parts = ["host", "port", "database", "user", "password", "tls", "tls.ca"].map(|part| format!("postgresql.{part}"));
+        if let Some(part) = parts.iter().find(|part| values.contains_key(part.as_str())) {
+            return Err(format!("postgresql.url says everything that {part} does; remove one of them"));
+        }
+        PostgresPlace::parse(text("postgresql.url")).map_err(|error| format!("postgresql.url: {error}"))?
+    };
+    place.connections_first = number("postgresql.initial_cons")?;
+    place.connections_max = number("postgresql.max_cons")?;
+    place.statements = if text("postgresql.statements") == "whole" { Statements::Whole } else { Statements::Kept };
+    Ok(Datasource::Postgresql(Box::new(place)))
+}
+
+fn postgres_tls(mode: &str, authorities: &str) -> Result<PostgresTls, String> {
+    match (mode, authorities.is_empty()) {
+        ("off", true) => Ok(PostgresTls::Off),
+        ("require", true) => Ok(PostgresTls::Unverified),
+        ("verify", empty) => Ok(PostgresTls::Verified { authorities: (!empty).then(|| authorities.into()) }),
+        _ => Err("postgresql.tls.ca has no effect without postgresql.tls=verify; set that or remove it".into()),
+    }
 }
 
 fn data_directory(text: &str) -> Result<PathBuf, String> {

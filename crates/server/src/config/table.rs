@@ -72,6 +72,19 @@ impl Needs {
     }
 }
 
+impl Needs {
+    /// The key that chooses, and the value that it must have.
+    pub fn chooser(self) -> Option<(&'static Key, &'static str)> {
+        let (name, value) = self.choice().split_once('=')?;
+        Some((find(name)?, value))
+    }
+
+    /// Whether this version can do it.
+    pub fn is_here(self) -> bool {
+        self.chooser().is_none_or(|(key, value)| matches!(key.kind, Kind::Choice { here, .. } if here.contains(&value)))
+    }
+}
+
 const fn key(name: &'static str, default: &'static str, kind: Kind, doc: &'static str) -> Key {
     Key { name, default, doc, kind, needs: Needs::Nothing }
 }
@@ -85,7 +98,7 @@ const PORT: Kind = Kind::Number(1, 65_535);
 /// All keys, in the order in which they are shown.
 pub const KEYS: &[Key] = &[
     key("data", "", Kind::Path, "Directory of everything the service keeps; empty: the platform's data directory."),
-    key("datasource", "sqlite", Kind::Choice { here: &["sqlite"], later: &["postgresql"] }, "Where the metadata is kept."),
+    key("datasource", "sqlite", Kind::Choice { here: &["sqlite", "postgresql"], later: &[] }, "Where the metadata is kept."),
     key(
         "storage",
         "filesystem",
@@ -151,7 +164,41 @@ pub const KEYS: &[Key] = &[
     needing(Needs::Postgresql, "postgresql.user", "stacksync", Kind::Text, "User of the database."),
     needing(Needs::Postgresql, "postgresql.password", "stacksync", Kind::Secret, "Password of that user."),
     needing(Needs::Postgresql, "postgresql.initial_cons", "1", Kind::Number(0, 10_000), "Connections opened at start."),
-    needing(Needs::Postgresql, "postgresql.max_cons", "100", Kind::Number(1, 10_000), "Most connections."),
+    needing(
+        Needs::Postgresql,
+        "postgresql.max_cons",
+        "100",
+        Kind::Number(2, 10_000),
+        "Most connections; fewer are used where more do not help.",
+    ),
+    needing(
+        Needs::Postgresql,
+        "postgresql.url",
+        "",
+        Kind::Secret,
+        "All of that in one: postgres://user:password@host:port/database?sslmode=verify-full; several hosts with commas.",
+    ),
+    needing(
+        Needs::Postgresql,
+        "postgresql.tls",
+        "off",
+        Kind::Choice { here: &["off", "require", "verify"], later: &[] },
+        "TLS to the database; require: encrypted, verify: its certificate is checked too.",
+    ),
+    needing(
+        Needs::Postgresql,
+        "postgresql.tls.ca",
+        "",
+        Kind::Path,
+        "Authorities (PEM) for postgresql.tls=verify; empty: those of the system.",
+    ),
+    needing(
+        Needs::Postgresql,
+        "postgresql.statements",
+        "prepared",
+        Kind::Choice { here: &["prepared", "whole"], later: &[] },
+        "How statements are sent; whole: what a pooler in transaction mode needs.",
+    ),
     needing(Needs::Amqp, "omq.host", "localhost", Kind::Text, "Host of the broker."),
     needing(Needs::Amqp, "omq.port", "5672", PORT, "Port of the broker."),
     needing(Needs::Amqp, "omq.username", "guest", Kind::Text, "User of the broker."),
@@ -239,7 +286,8 @@ pub fn dump() -> String {
     for key in KEYS {
         if key.needs != section {
             section = key.needs;
-            text.push_str(&format!("\n## Only with {}, which this version does not have yet:\n", section.choice()));
+            let yet = if section.is_here() { "" } else { ", which this version does not have yet" };
+            text.push_str(&format!("\n## Only with {}{yet}:\n", section.choice()));
         }
         let comment = if key.needs == Needs::Nothing { "" } else { "#" };
         let values = match key.kind {

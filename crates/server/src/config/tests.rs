@@ -57,19 +57,25 @@ fn what_is_wrong_says_what_to_do() {
         ("http.listn=127.0.0.1:1", "unknown key 'http.listn'; did you mean 'http.listen'?"),
         ("rainbow=1", "unknown key 'rainbow'; --dump-config shows all keys"),
         ("http.listen=8181", "http.listen: '8181' is not an address and port"),
-        ("datasource=postgresql", "datasource: 'postgresql' is not in this version; use sqlite"),
-        ("datasource=oracle", "datasource: 'oracle' is not known; use sqlite"),
+        ("datasource=oracle", "datasource: 'oracle' is not known; use sqlite, postgresql"),
         ("omq.transport=amqp", "'amqp' is not in this version; use builtin"),
         ("storage=swift", "'swift' is not in this version; use filesystem"),
-        (
-            "postgresql.host=db",
-            "'postgresql.host' has no effect with datasource=sqlite, and datasource=postgresql is not in this version; remove it",
-        ),
+        ("postgresql.host=db", "'postgresql.host' has no effect with datasource=sqlite; set datasource=postgresql or remove it"),
         (
             "omq.host=mq",
             "'omq.host' has no effect with omq.transport=builtin, and omq.transport=amqp is not in this version; remove it",
         ),
         ("swift.host=s", "'swift.host' has no effect with storage=filesystem, and storage=swift is not in this version; remove it"),
+        ("datasource=postgresql\npostgresql.port=0", "postgresql.port: '0' is not a number from 1 to 65535"),
+        ("datasource=postgresql\npostgresql.tls.ca=/ca", "postgresql.tls.ca has no effect without postgresql.tls=verify"),
+        (
+            "datasource=postgresql\npostgresql.url=db.example.org",
+            "postgresql.url: the address of a database begins with postgres://",
+        ),
+        (
+            "datasource=postgresql\npostgresql.url=postgres://a:b@c/d\npostgresql.host=e",
+            "postgresql.url says everything that postgresql.host does",
+        ),
         ("omq.num_threads=0", "omq.num_threads: '0' is not a number from 1 to 65536"),
         ("ticket.lifetime=soon", "ticket.lifetime: 'soon' is not a time"),
         ("quota.default=much", "quota.default: 'much' is not a size"),
@@ -89,6 +95,24 @@ fn everything_wrong_is_told_at_once_and_secrets_are_not_shown() {
     let error = from_file("omq.host=mq\nomq.pass=hunter2\npostgresql.password=hunter2\nhttp.tsl=on").unwrap_err().to_string();
     assert_eq!(error.lines().count(), 4, "{error}");
     assert!(!error.contains("hunter2"));
+}
+
+#[test]
+fn a_database_is_described_by_the_keys_of_the_original_or_by_its_address() {
+    let place = |text: &str| match from_file(&format!("datasource=postgresql\n{text}")).unwrap().datasource {
+        Datasource::Postgresql(place) => place,
+        Datasource::Sqlite => panic!("{text}"),
+    };
+    assert_eq!(place("").to_string(), "postgres://stacksync@localhost:5432/stacksync");
+    let named = place(
+        "postgresql.host=db\npostgresql.port=6000\npostgresql.database=sync\npostgresql.user=ann\npostgresql.password=hunter2\n\
+         postgresql.max_cons=7\npostgresql.initial_cons=0\npostgresql.statements=whole\npostgresql.tls=require",
+    );
+    assert_eq!(named.to_string(), "postgres://ann@db:6000/sync");
+    assert_eq!((named.connections_max, named.connections_first, named.statements), (7, 0, Statements::Whole));
+    let address = place("postgresql.url=postgres://ann:hunter2@a:1,b:2/sync?sslmode=verify-full");
+    assert_eq!(address.to_string(), "postgres://ann@a:1,b:2/sync");
+    assert!(!format!("{named:?} {address:?}").contains("hunter2"));
 }
 
 #[test]
