@@ -90,7 +90,7 @@ impl World {
             calm: false,
             step: 0,
             now,
-            pace: [0, 2, 20, 100][random.below(4)],
+            pace: [1, 2, 20, 100][random.below(4)],
             random,
             happened: Vec::new(),
             coverage: Coverage::default(),

@@ -68,7 +68,7 @@ impl World {
     }
 
     fn pass_a_little(&mut self) {
-        if self.pace > 0 && self.random.one_in(3) {
+        if self.random.one_in(3) {
             let ms = self.random.between(1, self.pace);
             self.pass(ms);
         }
