@@ -12,9 +12,10 @@ use stacksync_core::values::{ItemPath, Kind};
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 
-/// The coarsest step of the clock that stamps files. A second write within one step is invisible in the times, so a file
+/// The usual step of the clock that stamps files. A second write within one step is invisible in the times, so a file
 /// is read only when its last change is that long ago.
 const CLOCK_STEP: Duration = Duration::from_millis(10);
+const SECOND_NS: u64 = 1_000_000_000;
 
 /// Why a file was not opened, or what was read of it is of no use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +38,8 @@ impl From<ReadError> for UploadError {
 }
 
 impl Disk {
-    /// Opens a file to take what it holds now; returns the look at it. Waits up to 10 ms if it was changed just now.
+    /// Opens a file to take what it holds now; returns the look at it. Waits if it was changed just now: up to 10 ms,
+    /// and up to two seconds on a file system that stamps no fractions of them.
     ///
     /// # Errors
     /// `Changed` when there is no file at the path.
@@ -123,7 +125,19 @@ fn unreadable(path: &ItemPath, errno: Errno) -> ReadError {
 
 fn settles_in(stat: &Stat, now: SystemTime) -> Option<Duration> {
     let now = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    let changed = Duration::from_nanos(u64::try_from(stat.changed_ns).ok()?);
+    let changed_ns = u64::try_from(stat.changed_ns).ok()?;
     // A time in the future is another clock's: nothing to wait for.
-    CLOCK_STEP.checked_sub(now.checked_sub(changed)?).filter(|wait| !wait.is_zero())
+    let age = now.checked_sub(Duration::from_nanos(changed_ns))?;
+    clock_step(changed_ns).checked_sub(age).filter(|wait| !wait.is_zero())
+}
+
+/// The step of the clock that stamped this. Nobody can set it, so where it has no fraction, none is stamped.
+const fn clock_step(changed_ns: u64) -> Duration {
+    if changed_ns.is_multiple_of(2 * SECOND_NS) {
+        Duration::from_secs(2)
+    } else if changed_ns.is_multiple_of(SECOND_NS) {
+        Duration::from_secs(1)
+    } else {
+        CLOCK_STEP
+    }
 }

@@ -10,6 +10,8 @@ use crate::values::{ItemId, Kind, ModifiedAt, Place, Status, Version};
 
 impl Engine {
     pub(super) fn park(&mut self, id: ItemId, wait: Wait) {
+        // It does not move as soon as it can any more: what it waits for comes first.
+        self.work.parked_moves.remove(&id);
         if let Some(wanted) = self.waits.park(id, wait) {
             self.dirty(wanted);
         }
@@ -36,6 +38,8 @@ impl Engine {
         }
         let pushes = matches!(self.waits.of(occupant), Some(Wait::RemoteOccupant(_) | Wait::RemoteFolder(_)));
         match self.trees.local(occupant).cloned() {
+            // It would only wait for that folder again, which is looked at again when it has moved.
+            Some(local) if self.moving_above(local.place.parent).is_some() => {}
             Some(local) if pushes => {
                 self.start_conflict_move(occupant, &local, Purpose::Move, "the service has another item of that name");
             }

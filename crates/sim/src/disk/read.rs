@@ -38,11 +38,22 @@ enum Stage {
     Settling,
 }
 
+/// The step of the clock that stamped this: where no fractions of seconds are stamped, it is one second or two.
+const fn clock_step(changed_ns: i64) -> i64 {
+    if changed_ns % 2_000_000_000 == 0 {
+        2_000_000_000
+    } else if changed_ns % 1_000_000_000 == 0 {
+        1_000_000_000
+    } else {
+        CLOCK_STEP_NS
+    }
+}
+
 impl Machine {
     pub fn begin_upload(&mut self, path: &ItemPath, expect: &Stat) -> Result<Upload, UploadError> {
         let file = self.open_to_read(path)?;
         let stat = self.stat_open(&file)?;
-        let settled = self.fs.clock - stat.changed_ns >= CLOCK_STEP_NS || stat.changed_ns > self.fs.clock;
+        let settled = self.fs.clock - stat.changed_ns >= clock_step(stat.changed_ns) || stat.changed_ns > self.fs.clock;
         let stage = if settled { Stage::Reading } else { Stage::Opening };
         let (path, expect) = (path.clone(), expect.clone());
         let upload = Upload { bytes: Vec::new(), path, expect, file, generation: self.generation, stage };
@@ -98,7 +109,8 @@ impl Machine {
         match upload.stage {
             Stage::Opening => {
                 let stat = self.stat_open(&upload.file)?;
-                self.sleep_until(stat.changed_ns + CLOCK_STEP_NS, CLOCK_STEP_NS);
+                let step = clock_step(stat.changed_ns);
+                self.sleep_until(stat.changed_ns + step, step);
                 upload.stage = Stage::Reading;
                 self.is_still(upload).map(|()| None)
             }
