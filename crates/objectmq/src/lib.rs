@@ -9,13 +9,16 @@
 //! comes from outside.
 //!
 //! From the top: [`Broker`] and [`Proxy`] (calls, bindings, workers, duplicates), [`envelope`] (how a call becomes bytes),
-//! [`transport`] (the seam: how bytes travel), and its two implementations [`local`] and [`websocket`].
+//! [`transport`] (the seam: how bytes travel), and its implementations [`local`], [`websocket`], and `amqp` (a feature: it
+//! brings many dependencies that clients do not need).
 //!
 //! Delivery is at least once. A retry of a synchronous call carries the same id, and a bound object answers it with the first
 //! answer for as long as it remembers it (see [`AnswerLimits`]); beyond that, and for asynchronous calls, objects must be idempotent.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+#[cfg(feature = "amqp")]
+pub mod amqp;
 mod broker;
 mod caller;
 #[cfg(test)]

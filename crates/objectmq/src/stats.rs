@@ -72,6 +72,10 @@ stats! {
     dead,
     /// Answers to nobody: late, unknown, or the caller has left.
     answers_lost,
+    /// Messages that were sent again because the broker did not confirm them.
+    resent,
+    /// Connections to the broker that were lost.
+    connections_lost,
     /// Messages that wait in queues now (gauge).
     queued,
     /// WebSocket sessions open now (gauge).

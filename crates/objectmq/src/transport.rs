@@ -5,11 +5,11 @@
 //! * a multi message is handed to every subscriber of that moment, in the order in which one sender sent them;
 //! * what waits is bounded; what does not fit is refused to the sender (unicast) or dropped and counted (multi).
 
-use crate::queue::Queue;
+use crate::queue::{Queue, lock};
 use crate::stats::Stats;
 use crate::{BoxFuture, Caller, Message, SendError};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::AcqRel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -116,14 +116,20 @@ pub enum Trouble {
 pub struct Inbox {
     queue: Arc<Queue>,
     settler: Option<Arc<dyn Settler>>,
-    _guard: Guard,
+    guard: Mutex<Option<Guard>>,
 }
 
 impl Inbox {
     /// An inbox that is filled through `queue`. `settler` is for what the queue holds without a settler of its own; `guard` runs
     /// when the inbox is dropped.
     pub(crate) fn new(queue: Arc<Queue>, settler: Option<Arc<dyn Settler>>, guard: Guard) -> Inbox {
-        Inbox { queue, settler, _guard: guard }
+        Inbox { queue, settler, guard: Mutex::new(Some(guard)) }
+    }
+
+    /// Stops the flow: what nobody took yet, others get.
+    pub(crate) fn stop(&self) {
+        let guard = lock(&self.guard).take();
+        drop(guard);
     }
 
     /// The next message, or `None` when nothing comes any more. Many may wait at once.
@@ -197,6 +203,8 @@ pub(crate) trait Settler: Send + Sync {
     fn done(&self, tag: u64);
     /// It was not: somebody else must get it.
     fn again(&self, tag: u64, parcel: Parcel);
+    /// Nobody can deal with it.
+    fn dead(&self, tag: u64, parcel: Parcel, why: &str);
 }
 
 /// A message in the hands of whoever deals with it. Dropping it without [`Delivery::done`] gives it to somebody else.
@@ -217,6 +225,23 @@ impl Delivery {
         &self.parcel.caller
     }
 
+    /// Nobody can deal with it, however often it is delivered. Whoever waits was told.
+    pub fn dead(mut self, why: &str) {
+        if let Some(settler) = self.settler.take() {
+            let parcel = self.take_parcel();
+            settler.dead(self.tag, parcel, why);
+        }
+    }
+
+    fn take_parcel(&mut self) -> Parcel {
+        Parcel {
+            message: self.parcel.message.clone(),
+            caller: self.parcel.caller.clone(),
+            deliveries: self.parcel.deliveries,
+            load: self.parcel.load.take(),
+        }
+    }
+
     /// It was dealt with, whatever came of it.
     pub fn done(mut self) {
         if let Some(settler) = self.settler.take() {
@@ -228,12 +253,7 @@ impl Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         if let Some(settler) = self.settler.take() {
-            let parcel = Parcel {
-                message: self.parcel.message.clone(),
-                caller: self.parcel.caller.clone(),
-                deliveries: self.parcel.deliveries,
-                load: self.parcel.load.take(),
-            };
+            let parcel = self.take_parcel();
             settler.again(self.tag, parcel);
         }
     }

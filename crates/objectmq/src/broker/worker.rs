@@ -43,24 +43,35 @@ impl Worker {
         loop {
             let delivery = tokio::select! {
                 biased;
-                _ = &mut stopped => return,
+                // Others get what nobody took yet, although calls that were taken still keep the inbox.
+                _ = &mut stopped => return inbox.stop(),
                 delivery = inbox.next() => delivery,
             };
             let Some(delivery) = delivery else { return };
-            self.serve(&delivery, kind).await;
-            delivery.done();
+            match self.serve(&delivery, kind).await {
+                Ok(()) => delivery.done(),
+                Err(why) => delivery.dead(&why),
+            }
         }
     }
 
-    async fn serve(&self, delivery: &Delivery, kind: Kind) {
+    /// Why nobody can deal with the message, if nobody can.
+    async fn serve(&self, delivery: &Delivery, kind: Kind) -> Result<(), String> {
         let message = delivery.message();
         match self.encodings.decode_request(&message.kind, &message.body) {
-            Err(error) => self.refuse(message, kind, error).await,
+            Err(error) => {
+                let why = error.to_string();
+                self.refuse(message, kind, error).await;
+                Err(why)
+            }
             Ok((encoding, request)) => {
                 let reply_to = message.reply_to.as_ref().filter(|name| !request.asynchronous && !name.is_empty());
                 match reply_to {
                     None => self.take(delivery, request).await,
-                    Some(reply_to) => self.answer(delivery, kind, encoding, request, reply_to).await,
+                    Some(reply_to) => {
+                        self.answer(delivery, kind, encoding, request, reply_to).await;
+                        Ok(())
+                    }
                 }
             }
         }
@@ -77,13 +88,14 @@ impl Worker {
         self.reply(message, kind, reply_to, body).await;
     }
 
-    /// Carries out a call that nobody waits for.
-    async fn take(&self, delivery: &Delivery, request: Request) {
+    /// Carries out a call that nobody waits for. If it fails nobody is told, so it is kept.
+    async fn take(&self, delivery: &Delivery, request: Request) -> Result<(), String> {
         self.transport.stats().casts.add(1);
         let method = request.method.clone();
-        if let Err(error) = self.execute(delivery, request).await {
+        self.execute(delivery, request).await.map(drop).map_err(|error| {
             tracing::warn!(reference = &*self.reference, method, %error, "an asynchronous call failed");
-        }
+            error.to_string()
+        })
     }
 
     /// Carries out a call that somebody waits for, once.

@@ -280,6 +280,12 @@ impl UnicastQueue {
 impl Settler for UnicastQueue {
     fn done(&self, _tag: u64) {}
 
+    fn dead(&self, _tag: u64, _parcel: Parcel, _why: &str) {
+        if let Some(hub) = self.hub.upgrade() {
+            hub.stats.dead.add(1);
+        }
+    }
+
     fn again(&self, _tag: u64, mut parcel: Parcel) {
         let Some(hub) = self.hub.upgrade().map(Hub) else { return };
         parcel.deliveries += 1;

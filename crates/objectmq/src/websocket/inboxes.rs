@@ -211,6 +211,11 @@ impl Settler for Outlet {
         let _ = self.push(frames::settle_done(tag));
     }
 
+    fn dead(&self, tag: u64, _parcel: Parcel, _why: &str) {
+        // The other side is only told that it was dealt with: it knows no dead letters.
+        self.done(tag);
+    }
+
     fn again(&self, tag: u64, _parcel: Parcel) {
         give_back(self, tag);
     }
