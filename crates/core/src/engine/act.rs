@@ -136,7 +136,7 @@ impl Engine {
         let Some(local) = self.trees.local(id) else { return };
         let (place, expect) = (local.place.clone(), local.stat.clone());
         if let Some(mover) = self.moving_above(place.parent) {
-            return self.park(id, Wait::Mover(mover));
+            return self.await_effect(id, Wait::Mover(mover));
         }
         let bytes = expect.size;
         let (count, sum) = self.work.uploads;
@@ -263,11 +263,11 @@ impl Engine {
     pub(super) fn start_apply(&mut self, id: ItemId, place: Place, bytes: u64, purpose: Purpose, action: DiskAction) {
         let source = self.trees.local(id).and_then(|local| local.place.parent);
         if let Some(mover) = self.moving_above(place.parent).or_else(|| self.moving_above(source)) {
-            return self.park(id, Wait::Mover(mover));
+            return self.await_effect(id, Wait::Mover(mover));
         }
         if let Some(&other) = self.work.expected.get(&(place.parent, place.name.clone())) {
             let other = self.work.ops.get(&other).map_or(id, |op| op.item);
-            return self.park(id, Wait::Mover(other));
+            return self.await_effect(id, Wait::Mover(other));
         }
         if matches!(purpose, Purpose::Move) && self.work.below.contains_key(&id) {
             self.work.parked_moves.insert(id);

@@ -10,15 +10,20 @@ use crate::values::{ItemId, Kind, ModifiedAt, Place, Status, Version};
 
 impl Engine {
     pub(super) fn park(&mut self, id: ItemId, wait: Wait) {
-        // It does not move as soon as it can any more: what it waits for comes first.
-        self.work.parked_moves.remove(&id);
-        if let Some(wanted) = self.waits.park(id, wait) {
-            self.dirty(wanted);
-        }
+        self.await_effect(id, wait);
         match self.waits.breakable_circle(id) {
             Some((waiter, Wait::LocalOccupant(occupant))) => self.break_on_disk(waiter, occupant),
             Some((waiter, Wait::RemoteOccupant(_))) => self.break_on_service(waiter),
             Some(_) | None => {}
+        }
+    }
+
+    /// Parks an item until an effect that is under way has ended. It will end: if the item is in a circle, this is not the moment to break it.
+    pub(super) fn await_effect(&mut self, id: ItemId, wait: Wait) {
+        // It does not move as soon as it can any more: what it waits for comes first.
+        self.work.parked_moves.remove(&id);
+        if let Some(wanted) = self.waits.park(id, wait) {
+            self.dirty(wanted);
         }
     }
 

@@ -12,6 +12,11 @@ use std::collections::{HashMap, HashSet};
 const MASS: usize = 20;
 const EMPTIED: usize = 3;
 
+/// Whether the guard has to hold so many deletions.
+const fn is_mass(gone: usize, left: usize) -> bool {
+    (gone >= MASS && gone > left) || (left == 0 && gone >= EMPTIED)
+}
+
 /// What people did with one content.
 #[derive(Clone, Debug, Default)]
 struct Life {
@@ -32,6 +37,12 @@ pub struct Deletions {
 impl Deletions {
     /// A disk changed.
     pub fn changed(&mut self, world: &World, change: &Change) {
+        if let Some((items, _)) = self.guarded.get(&change.member)
+            && !is_mass(items.len(), change.now.len())
+        {
+            // Something came meanwhile: it is no mass any more.
+            self.guarded.remove(&change.member);
+        }
         if change.by != By::Person {
             return;
         }
@@ -71,8 +82,7 @@ impl Deletions {
         let picture = world.service(workspace).picture();
         let by_path: HashMap<String, ItemId> = picture.iter().map(|(path, item)| (path.to_string(), item.id)).collect();
         let items: HashSet<ItemId> = vanished.iter().filter_map(|path| by_path.get(*path).copied()).collect();
-        let left = change.now.len();
-        if (items.len() >= MASS && items.len() > left) || (left == 0 && items.len() >= EMPTIED) {
+        if is_mass(items.len(), change.now.len()) {
             self.guarded.insert(change.member, (items, 0));
         } else {
             self.guarded.remove(&change.member);

@@ -96,35 +96,46 @@ fn missing_from<'a>(these: &'a Picture, those: &Picture) -> Vec<(Key, &'a str)> 
     candidates.filter_map(|(path, entry)| Some((entry.key?, path.as_str()))).filter(|(key, _)| !there.contains(key)).collect()
 }
 
+#[derive(Debug)]
+struct Last {
+    changes: u64,
+    pieces: u64,
+    picture: Arc<Picture>,
+}
+
 /// The last picture of every disk.
 #[derive(Debug, Default)]
 pub struct Pictures {
-    last: Vec<(u64, Arc<Picture>)>,
+    last: Vec<Last>,
 }
 
 impl Pictures {
     /// A member's disk as it was after the last step.
     pub fn of(&self, member: usize) -> &Picture {
-        &self.last[member].1
+        &self.last[member].picture
     }
 
     /// Looks at the disks that changed.
     pub fn update(&mut self, world: &World) -> Vec<Change> {
         let first = self.last.is_empty();
         if first {
-            self.last = world.members().iter().map(|_| (u64::MAX, Arc::default())).collect();
+            let nothing = |_: &crate::world::Member| Last { changes: u64::MAX, pieces: 0, picture: Arc::default() };
+            self.last = world.members().iter().map(nothing).collect();
         }
         let mut changes = Vec::new();
         for (number, member) in world.members().iter().enumerate() {
-            let changed = member.disk.changes();
-            let (seen, before) = &self.last[number];
-            if *seen == changed {
+            let (changed, pieces) = (member.disk.changes(), member.disk.pieces());
+            let last = &mut self.last[number];
+            if last.changes == changed {
                 continue;
             }
-            let now = Arc::new(take(member.disk.visible(), before));
-            let by = if first { By::Person } else { who(world, member.laptop, member.workspace) };
-            let before = Arc::clone(before);
-            self.last[number] = (changed, Arc::clone(&now));
+            let before = Arc::clone(&last.picture);
+            let now = Arc::new(take(member.disk.visible(), &before));
+            let by = match who(world, member.laptop, member.workspace) {
+                By::Client if first || last.pieces != pieces => By::Person,
+                by => by,
+            };
+            *last = Last { changes: changed, pieces, picture: Arc::clone(&now) };
             changes.push(Change { member: number, by, before, now });
         }
         changes

@@ -17,8 +17,8 @@ const ASK_EVERY: u64 = 61;
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Said {
-    /// Laptop, workspace, version, deleted.
-    saved: HashSet<(usize, usize, u64, bool)>,
+    /// Workspace, version, deleted.
+    saved: HashSet<(usize, u64, bool)>,
 }
 
 impl Said {
@@ -26,8 +26,9 @@ impl Said {
     pub fn check(&mut self, world: &World) -> Result<(), Failure> {
         for happened in world.happened() {
             match happened {
-                Happened::Saved { workspace, laptop, item } => {
-                    self.saved.insert((*laptop, *workspace, item.version.get(), item.deleted));
+                // By whomever: two laptops that delete the same item make one version.
+                Happened::Saved { workspace, item, .. } => {
+                    self.saved.insert((*workspace, item.version.get(), item.deleted));
                 }
                 Happened::Acknowledged { items, .. } if items.len() > COMMIT_ITEMS_MAX => {
                     return fail(world, Check::Bounded, format!("a commit of {} items", items.len()));
@@ -37,7 +38,7 @@ impl Said {
                     let told = matches!(entry.verb, "uploaded" | "changed" | "renamed" | "removed");
                     let version = entry.detail.strip_prefix("version ").and_then(|version| version.parse().ok());
                     let Some(version) = version.filter(|_| told) else { continue };
-                    if !self.saved.contains(&(*laptop, *workspace, version, deleted)) {
+                    if !self.saved.contains(&(*workspace, version, deleted)) {
                         let text = format!(
                             "laptop{laptop} says {} {} {}, and the service saved no such thing",
                             entry.path, entry.verb, entry.detail

@@ -70,6 +70,8 @@ pub(super) struct Machine {
     pub pens: Vec<Pen>,
     /// Whether one of them wrote since it was asked last.
     pub written: bool,
+    /// Pieces that people wrote slowly, so far.
+    pub pieces: u64,
     /// Calls that the disk goes on to be full, and that the root stays lost.
     full_for: usize,
     lost_for: usize,
@@ -126,6 +128,7 @@ impl Machine {
             applier: None,
             pens: Vec::new(),
             written: false,
+            pieces: 0,
             full_for: 0,
             lost_for: 0,
             ailing: BTreeMap::new(),

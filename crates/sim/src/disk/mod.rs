@@ -232,6 +232,11 @@ impl Disk {
         self.with(|machine| machine.fs.changes)
     }
 
+    /// Another number after every piece that somebody wrote who writes slowly.
+    pub fn pieces(&self) -> u64 {
+        self.with(|machine| machine.pieces)
+    }
+
     /// Whether an ignore rule matches what is at this path.
     pub fn is_ignored(&self, path: &str) -> bool {
         self.with(|machine| machine.is_ignored(path))

@@ -40,6 +40,7 @@ impl Machine {
         let pen = &mut self.pens[which];
         if let Some(piece) = pen.pieces.pop_front() {
             self.written = true;
+            self.pieces += 1;
             self.fs.write(pen.file.id, pen.offset, &piece).ok();
             pen.offset += piece.len();
             pen.due = self.fs.clock + PAUSE_NS;
