@@ -13,6 +13,7 @@ pub mod device_line;
 pub mod edit;
 pub mod http;
 pub mod measure;
+pub mod postgres;
 pub mod process;
 pub mod programs;
 pub mod proxy;

@@ -1,5 +1,6 @@
 //! A server under test: its data in a directory of its own, on a free port of this machine.
 
+use crate::postgres::Database;
 use crate::{http, process, programs, wait};
 use process::Running;
 use serde_json::Value;
@@ -18,6 +19,8 @@ pub struct Server {
     data: PathBuf,
     log: PathBuf,
     address: SocketAddr,
+    /// Where its metadata is, if it is not in its data directory.
+    database: Option<Database>,
     running: Option<Running>,
 }
 
@@ -38,7 +41,8 @@ impl Server {
     pub fn new(dir: &Path) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
-        Self { program: programs::server(), data: dir.join("data"), log: dir.join("server.log"), address, running: None }
+        let (data, log) = (dir.join("data"), dir.join("server.log"));
+        Self { program: programs::server(), data, log, address, database: Database::wanted(), running: None }
     }
 
     /// The same with another build of the program.
@@ -80,6 +84,9 @@ impl Server {
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--data").arg(&self.data).env("STACKSYNC_HTTP_LISTEN", self.address.to_string());
+        if let Some(database) = &self.database {
+            command.env("STACKSYNC_DATASOURCE", "postgresql").env("STACKSYNC_POSTGRESQL_URL", database.url());
+        }
         command
     }
 
@@ -162,6 +169,24 @@ impl Server {
         http::get(self.address, "/metrics").expect("the server answers").1
     }
 
+    /// A copy of everything that it keeps; it must not run.
+    ///
+    /// # Panics
+    /// If there is no room.
+    pub fn back_up(&self, to: &Path) -> Backup {
+        copy(&self.data, to);
+        Backup { data: to.to_path_buf(), database: self.database.as_ref().map(Database::copied) }
+    }
+
+    /// Puts a copy in the place of everything that it keeps; it must not run.
+    ///
+    /// # Panics
+    /// If there is no room.
+    pub fn restore(&mut self, backup: &Backup) {
+        copy(&backup.data, &self.data);
+        self.database = backup.database.as_ref().map(Database::copied);
+    }
+
     /// Runs a command of `stacksync-server` beside it.
     pub fn admin_output(&self, arguments: &[&str]) -> Output {
         let mut command = self.command();
@@ -213,6 +238,19 @@ impl Server {
         found.sort();
         found
     }
+}
+
+/// What [`Server::back_up`] made.
+#[derive(Debug)]
+pub struct Backup {
+    data: PathBuf,
+    database: Option<Database>,
+}
+
+fn copy(from: &Path, to: &Path) {
+    let _ = std::fs::remove_dir_all(to);
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(status.is_ok_and(|status| status.success()), "{} cannot be copied to {}", from.display(), to.display());
 }
 
 fn invitation(answer: &Value) -> Invitation {

@@ -6,8 +6,6 @@ use stacksync_e2e::random::Random;
 use stacksync_e2e::seed;
 use stacksync_e2e::server::Server;
 use stacksync_e2e::world::World;
-use std::path::Path;
-use std::process::Command;
 
 #[test]
 fn unmounted_root() {
@@ -39,11 +37,6 @@ fn emptied_root() {
     assert!(whole.difference(&b.tree()).is_empty(), "an emptied folder emptied another");
 }
 
-fn copy(from: &Path, to: &Path) {
-    let _ = std::fs::remove_dir_all(to);
-    assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
-}
-
 /// The administrator restores an older copy of the data directory. What only the devices still know comes back from them; nothing is
 /// deleted because the server does not know it.
 #[test]
@@ -53,9 +46,8 @@ fn server_back_in_time() {
         write(&a.path(name), format!("{name}, before the copy"));
     }
     world.settle(&[&a, &b]);
-    let backup = world.path("backup");
     world.server.stop();
-    copy(world.server.data(), &backup);
+    let backup = world.server.back_up(&world.path("backup"));
     world.server.start();
 
     write(&a.path("edited"), "edited after the copy");
@@ -65,7 +57,7 @@ fn server_back_in_time() {
     let wanted = a.tree();
 
     world.server.stop();
-    copy(&backup, world.server.data());
+    world.server.restore(&backup);
     world.server.start();
     world.settle(&[&a, &b]);
     let lines = wanted.difference(&a.tree());
