@@ -234,7 +234,12 @@ impl Engine {
         self.note_skipped(folder, names, &listing);
         self.note_absent(folder, names, &listing);
         for entry in listing.entries {
-            self.note_present(folder, entry);
+            if names.is_some() && self.has_other_spelling(folder, &entry) {
+                // Some file systems find a file by spellings that it does not have: its name is what the whole folder shows.
+                self.scans.want(folder, Extent::All);
+            } else {
+                self.note_present(folder, entry);
+            }
         }
     }
 
@@ -325,6 +330,15 @@ impl Engine {
             Some(_) | None => {}
         }
         self.scans.strangers.insert((folder, entry.name.clone()), entry);
+    }
+
+    /// Whether this is a file that is known under another spelling of the same name.
+    fn has_other_spelling(&self, folder: Option<ItemId>, entry: &Entry) -> bool {
+        let owner = self.owner_of(entry.stat.file, entry.stat.kind).and_then(|owner| self.trees.local(owner));
+        owner.is_some_and(|local| {
+            let known = &local.place;
+            known.parent == folder && known.name != entry.name && known.name.key() == entry.name.key()
+        })
     }
 
     /// Whether the service has an item for this place that the disk has not.

@@ -94,8 +94,11 @@ impl Deletions {
         self.guarded.remove(&member);
     }
 
-    /// A deletion was saved.
-    pub fn saved(&mut self, world: &World, member: usize, item: &RemoteItem) -> Result<(), Failure> {
+    /// A deletion was saved. Of what the watcher lost the engine learns later: then it did not vanish at once.
+    pub fn saved(&mut self, world: &World, member: usize, item: &RemoteItem, facts: &Facts) -> Result<(), Failure> {
+        if facts.saw(Fault::EventLost) || facts.saw(Fault::EventLate) {
+            return Ok(());
+        }
         let Some((items, saved)) = self.guarded.get_mut(&member) else { return Ok(()) };
         if !item.deleted || !items.contains(&item.id) {
             return Ok(());

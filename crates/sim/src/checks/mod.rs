@@ -130,7 +130,7 @@ impl Checks {
                     return fail(world, Check::OnlyMembersWrite, format!("laptop{laptop} wrote to workspace{workspace}"));
                 };
                 self.contents[*workspace].saved(&item.body);
-                self.deletions[*workspace].saved(world, member, item)?;
+                self.deletions[*workspace].saved(world, member, item, &self.facts)?;
                 self.versions[*workspace].saved(world, *workspace, item, &self.held[member], &self.facts)
             }
             Happened::WentBack { .. } => {
