@@ -212,6 +212,9 @@ impl Fs {
             Err(Errno::NoEnt) => None,
             Err(errno) => return Err(errno),
         };
+        if how == How::New && other.is_some() {
+            return Err(Errno::Exist);
+        }
         if self.is_below(to, id) || other.is_some_and(|other| how == How::Exchange && self.is_below(from, other)) {
             return Err(Errno::Inval);
         }
@@ -239,7 +242,7 @@ impl Fs {
 
     /// A rename of a file onto itself: under the same name in another case it changes the case, two hard links stay.
     fn respell(&mut self, from: (Id, &Name, Id), to: (Id, &Name)) -> Result<(), Errno> {
-        let same = from.0 == to.0 && self.flavour.key(from.1) == self.flavour.key(to.1);
+        let same = from.0 == to.0 && from.1 != to.1 && self.flavour.key(from.1) == self.flavour.key(to.1);
         if same { self.move_name(from, to, None) } else { Ok(()) }
     }
 

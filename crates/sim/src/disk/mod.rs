@@ -189,6 +189,11 @@ impl Disk {
         }
     }
 
+    /// Actions that are staged, if they are to be, and wait for the batch that takes them.
+    pub fn waiting(&self) -> usize {
+        self.with(|machine| machine.queue.len())
+    }
+
     /// Power loss: what was not synced is torn or gone. Then the client starts.
     pub fn crash(&mut self) {
         self.with(Machine::lose_power);

@@ -80,7 +80,13 @@ impl Calls {
     /// Copies something into the trash on another file system, makes the copy durable, removes the original.
     pub async fn copy_to_trash(&self, path: &ItemPath, why: Why, from: &Hold, name: &Name) -> Result<Slot, Errno> {
         for _ in 0..TRIES_MAX {
-            let slot = self.trash_folder(path, why).await?;
+            let slot = match self.trash_folder(path, why).await {
+                Err(Errno::Exist | Errno::NotDir | Errno::Loop) => {
+                    self.close_stamp(why);
+                    continue;
+                }
+                other => other?,
+            };
             match Box::pin(self.copy_tree(from, name, &slot.folder, &slot.name)).await {
                 Ok(()) => {
                     for folder in &slot.touched {
