@@ -73,6 +73,8 @@ pub struct World {
     people_steps: u32,
     /// Those that fell into the middle of something, beyond the scenario's own.
     extra_steps: u32,
+    /// The member whose person does something in the next step.
+    edits_next: Option<usize>,
     failure: Option<Failure>,
     choices: Vec<scheduler::Choice>,
 }
@@ -106,6 +108,7 @@ impl World {
             recent: BTreeSet::new(),
             people_steps: 0,
             extra_steps: 0,
+            edits_next: None,
             failure: None,
             choices: Vec::new(),
         };

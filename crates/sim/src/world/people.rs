@@ -55,6 +55,11 @@ impl World {
         if self.extra_steps >= EXTRA_STEPS_MAX || !self.faulty(Fault::EditDuring) {
             return;
         }
+        self.edits_next = Some(number);
+    }
+
+    /// He does it now: in a step of its own, so that what was on the disk before is seen.
+    pub(super) fn edit_during(&mut self, number: usize) {
         let step = self.scenario.steps + self.extra_steps;
         self.extra_steps += 1;
         if !self.scenario.skip.contains(&step) {

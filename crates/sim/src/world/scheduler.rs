@@ -52,6 +52,10 @@ impl World {
     pub fn step(&mut self) -> Stepped {
         self.happened.clear();
         self.step += 1;
+        if let Some(number) = self.edits_next.take() {
+            self.edit_during(number);
+            return Stepped::Done;
+        }
         if !self.calm {
             self.misfortune();
         }

@@ -83,7 +83,9 @@ impl World {
         self.rest(steps_max, &mut |world| world.observe(checks));
         self.pass(LOOK_AGAIN_MS);
         self.rest(steps_max, &mut |world| world.observe(checks));
+        self.happened.clear();
         if self.approve() {
+            self.observe(checks);
             self.rest(steps_max, &mut |world| world.observe(checks));
             self.pass(LOOK_AGAIN_MS);
             self.rest(steps_max, &mut |world| world.observe(checks));
