@@ -146,7 +146,7 @@ impl Engine {
         self.work.uploads = (count + 1, sum + bytes);
         let path = self.trees.local_path(&place);
         let above = self.trees.local_ancestors(place.parent);
-        let op = self.new_op(Op { item: id, bytes, place, purpose: None, look_again: false, above });
+        let op = self.new_op(Op { item: id, bytes, place, purpose: None, look_again: false, look_also: Vec::new(), above });
         self.work.busy.insert(id, Busy::Upload(op));
         self.effects.push_back(Effect::Upload { op, path, expect });
     }
@@ -282,7 +282,7 @@ impl Engine {
         let key = (place.parent, place.name.clone());
         let mut above = self.trees.local_ancestors(place.parent);
         above.extend(self.trees.local_ancestors(source));
-        let op = self.new_op(Op { item: id, bytes, place, purpose: Some(purpose), look_again: false, above });
+        let op = self.new_op(Op { item: id, bytes, place, purpose: Some(purpose), look_again: false, look_also: Vec::new(), above });
         self.work.expected.insert(key, op);
         self.work.busy.insert(id, Busy::Apply(op));
         self.effects.push_back(Effect::Apply { op, action });

@@ -65,6 +65,7 @@ impl Engine {
         let Some((op, free)) = self.work.finish(op) else { return };
         free.into_iter().for_each(|folder| self.changed(folder));
         let id = op.item;
+        op.look_also.iter().for_each(|place| self.look_at(place));
         let look_again = op.look_again;
         if look_again {
             self.look_at(&op.place.clone());

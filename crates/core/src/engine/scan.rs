@@ -321,6 +321,7 @@ impl Engine {
             return;
         }
         match self.owner_of(entry.stat.file, entry.stat.kind) {
+            Some(owner) if self.work.defer_stranger(owner, Place { parent: folder, name: entry.name.clone() }) => return,
             None if known.is_none() => return self.new_item(folder, entry),
             Some(owner) if !self.scans.missing.contains(&owner) => {
                 if let Some(place) = self.trees.local(owner).map(|local| local.place.clone()) {

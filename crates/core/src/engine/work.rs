@@ -43,6 +43,8 @@ pub(super) struct Op {
     pub purpose: Option<Purpose>,
     /// Something looked at the place meanwhile: look again afterwards.
     pub look_again: bool,
+    /// Places where the item's file was seen meanwhile: looked at again afterwards.
+    pub look_also: Vec<Place>,
     /// The folders above: none of them is moved while this is under way.
     pub above: Vec<ItemId>,
 }
@@ -139,6 +141,17 @@ impl Work {
         let Some(Busy::Apply(op)) = self.busy.get(&id) else { return false };
         if let Some(op) = self.ops.get_mut(op) {
             op.look_again = true;
+        }
+        true
+    }
+
+    /// The item's own file was seen at another place: whether it moved there shows when the action has ended.
+    pub(super) fn defer_stranger(&mut self, owner: ItemId, place: Place) -> bool {
+        let Some(Busy::Apply(op)) = self.busy.get(&owner) else { return false };
+        if let Some(op) = self.ops.get_mut(op)
+            && !op.look_also.contains(&place)
+        {
+            op.look_also.push(place);
         }
         true
     }

@@ -1,6 +1,7 @@
 //! Chooses what happens next: one thing at a time, out of everything that could, by the seed.
 
 use super::World;
+use super::happened::Happened;
 use crate::outcome::Check;
 use crate::scenario::Fault;
 
@@ -60,6 +61,10 @@ impl World {
             self.misfortune();
         }
         self.pass_a_little();
+        if self.happened.iter().any(|happened| matches!(happened, Happened::Person { .. })) {
+            // What a person did is seen before anything else happens.
+            return Stepped::Done;
+        }
         let mut choices = std::mem::take(&mut self.choices);
         choices.clear();
         self.collect(&mut choices);
@@ -198,7 +203,10 @@ impl World {
             match self.step() {
                 Stepped::Done => observe(self),
                 Stepped::Idle(_) if self.rests() => return,
-                Stepped::Idle(Some(at)) => self.pass(at - self.now.ms),
+                Stepped::Idle(Some(at)) => {
+                    self.pass(at - self.now.ms);
+                    observe(self);
+                }
                 Stepped::Idle(None) => {
                     return self.fail(Check::ComesToRest, format!("nothing will ever happen: {}", self.unrest()));
                 }

@@ -81,15 +81,21 @@ impl World {
         let items: u64 = self.members.iter().map(|member| self.views[member.workspace].items.len() as u64 + 50).sum();
         let steps_max = REST_STEPS + REST_STEPS_PER_ITEM * (items + u64::from(self.scenario.start) * self.members.len() as u64);
         self.rest(steps_max, &mut |world| world.observe(checks));
-        self.pass(LOOK_AGAIN_MS);
+        self.look_again(checks);
         self.rest(steps_max, &mut |world| world.observe(checks));
         self.happened.clear();
         if self.approve() {
             self.observe(checks);
             self.rest(steps_max, &mut |world| world.observe(checks));
-            self.pass(LOOK_AGAIN_MS);
+            self.look_again(checks);
             self.rest(steps_max, &mut |world| world.observe(checks));
         }
+    }
+
+    fn look_again(&mut self, checks: &mut dyn Observer) {
+        self.happened.clear();
+        self.pass(LOOK_AGAIN_MS);
+        self.observe(checks);
     }
 
     /// People let held deletions pass; `false` if there are none.
