@@ -27,9 +27,16 @@ pub struct Contents {
     saved: BTreeMap<Key, stacksync_core::values::Body>,
     /// Contents that a person left, by member: after a loss of power parts of them may be left.
     left_by_person: HashMap<usize, Vec<Arc<[u8]>>>,
+    /// Contents that no look can tell from what was there before: nothing is promised about them.
+    invisible: HashSet<Key>,
 }
 
 impl Contents {
+    /// Whether a content is one that no look can tell from what was there before.
+    pub fn is_invisible(&self, key: Option<Key>) -> bool {
+        key.is_some_and(|key| self.invisible.contains(&key))
+    }
+
     /// The service saved a version.
     pub fn saved(&mut self, body: &stacksync_core::values::Body) {
         if let Some(key) = key_of_body(body) {
@@ -45,7 +52,12 @@ impl Contents {
     /// A disk changed.
     pub fn changed(&mut self, world: &World, change: &Change, facts: &Facts) -> Result<(), Failure> {
         match change.by {
-            By::Person => self.by_person(change),
+            By::Person => {
+                if world.members()[change.member].disk.has_coarse_times() {
+                    self.invisible.extend(change.invisible());
+                }
+                self.by_person(change);
+            }
             By::Client => return self.by_client(world, change, facts),
             By::Power => return self.by_power(world, change),
         }
@@ -56,7 +68,7 @@ impl Contents {
         for (key, path) in change.came() {
             let bytes = Self::bytes_at(change, path, true);
             self.left_by_person.entry(change.member).or_default().push(Arc::clone(&bytes));
-            if self.whole.insert(key) {
+            if self.whole.insert(key) && !self.invisible.contains(&key) {
                 self.owed.insert(key, Owed { path: path.to_owned(), member: change.member, bytes });
             }
         }
@@ -78,7 +90,9 @@ impl Contents {
         for (key, path) in change.gone() {
             let bytes = Self::bytes_at(change, path, false);
             let workspace = world.members()[change.member].workspace;
-            let known = world.service_has(workspace, &bytes) || (facts.storage_failed && self.saved.contains_key(&key));
+            let known = self.invisible.contains(&key)
+                || world.service_has(workspace, &bytes)
+                || (facts.storage_failed && self.saved.contains_key(&key));
             if !known {
                 let who = facts.who(world, change.member);
                 let text = format!("{who} took {path} away ({:?}), which the service does not have", name(&bytes));

@@ -1,5 +1,6 @@
 //! At rest every disk holds what the service has: kinds, bytes, modes and times, as far as the disk can hold them.
 
+use super::contents::Contents;
 use super::pictures::{Picture, key_of_body};
 use super::{Facts, fail};
 use crate::outcome::{Check, Failure};
@@ -11,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 const PASSING: &str = "stacksync-renaming-";
 
 /// Compares one member's disk with the service.
-pub fn disk(world: &World, number: usize, picture: &Picture, facts: &Facts) -> Result<(), Failure> {
+pub fn disk(world: &World, number: usize, picture: &Picture, contents: &Contents, facts: &Facts) -> Result<(), Failure> {
     let member = &world.members()[number];
     let who = facts.name(member.laptop, member.workspace);
     let service: BTreeMap<ItemPath, &RemoteItem> = world.service(member.workspace).picture();
@@ -23,11 +24,14 @@ pub fn disk(world: &World, number: usize, picture: &Picture, facts: &Facts) -> R
     for (path, item) in &service {
         let path = member.disk.spelling(&path.to_string());
         let Some(entry) = on_disk.remove(&path) else {
-            if member.disk.is_ignored(&path) {
+            if member.disk.is_ignored(&path) || !member.disk.holds(&path) {
                 continue;
             }
             return fail(world, Check::AllEqual, format!("{who} does not have {path}"));
         };
+        if contents.is_invisible(entry.key) {
+            continue;
+        }
         if let Some(difference) = difference(member, entry, item) {
             return fail(world, Check::AllEqual, format!("{who}, {path}: {difference}"));
         }

@@ -185,7 +185,8 @@ impl Observer for Checks {
         self.after_step(world)?;
         said::at_rest(world, &self.facts)?;
         for (number, _) in world.members().iter().enumerate() {
-            equal::disk(world, number, self.pictures.of(number), &self.facts)?;
+            let contents = &self.contents[world.members()[number].workspace];
+            equal::disk(world, number, self.pictures.of(number), contents, &self.facts)?;
         }
         for workspace in 0..self.contents.len() {
             versions::tree(world, world.service(workspace))?;

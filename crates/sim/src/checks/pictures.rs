@@ -79,6 +79,18 @@ impl Change {
         missing_from(&self.now, &self.before)
     }
 
+    /// Contents that a person put in place of others of the same length and the same times, as far as the disk keeps times: no look can
+    /// tell them apart.
+    pub fn invisible(&self) -> impl Iterator<Item = Key> + '_ {
+        let same_look = |(path, entry): (&String, &Entry)| {
+            let old = self.before.get(path)?;
+            let seen = (entry.seen.bytes.len(), entry.seen.modified_ns, entry.seen.executable);
+            let same = seen == (old.seen.bytes.len(), old.seen.modified_ns, old.seen.executable);
+            entry.key.filter(|key| same && old.key != Some(*key))
+        };
+        self.now.iter().filter_map(same_look)
+    }
+
     /// Contents that were there and are not any more, with the path.
     pub fn gone(&self) -> Vec<(Key, &str)> {
         missing_from(&self.before, &self.now)

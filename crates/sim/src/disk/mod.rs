@@ -252,6 +252,20 @@ impl Disk {
         self.with(|machine| machine.fs.flavour.spelling(path))
     }
 
+    /// Whether this file system can hold a path, and show it as another one only by case or Unicode form.
+    pub fn holds(&self, path: &str) -> bool {
+        let held = |name: &str| {
+            let name: Option<Name> = name.parse().ok();
+            name.is_some_and(|name| self.with(|machine| machine.fs.flavour.stored(&name)).is_ok())
+        };
+        path.split('/').all(held)
+    }
+
+    /// Whether two changes within a second may bear the same times.
+    pub fn has_coarse_times(&self) -> bool {
+        self.with(|machine| matches!(machine.fs.flavour.times, Times::Second | Times::TwoSeconds))
+    }
+
     /// What becomes of an executable bit here.
     pub const fn kept_mode(&self, executable: bool) -> bool {
         executable
