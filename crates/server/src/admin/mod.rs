@@ -1,6 +1,7 @@
 //! The commands for users, workspaces and devices. They work on the data directory itself, beside a running server or without one; a
 //! running server hears of their changes by itself, within seconds.
 
+mod copy;
 mod device;
 mod invite;
 mod print;
@@ -44,6 +45,7 @@ pub fn run(config: &Config, command: &Command) -> Result<String, Failure> {
             Command::User(command) => user::run(config, command).await,
             Command::Workspace(command) => workspace::run(config, command).await,
             Command::Device(command) => device::run(config, command).await,
+            Command::Copy { to, output } => copy::run(config, to).await.map(|report| report.print(*output)),
             Command::Completions { .. } => Ok(String::new()),
         }
     })

@@ -67,6 +67,14 @@ pub enum Command {
     /// Devices: invite, list, revoke
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// Copy all metadata to an empty store: to grow from a file to a database, or to go back
+    Copy {
+        /// A data directory, or postgres://user:password@host/database
+        #[arg(long, value_name = "DIR|URL")]
+        to: String,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Print the completions of a shell
     Completions {
         /// Which shell
@@ -297,6 +305,7 @@ mod tests {
             "device invite anna --json",
             "device list anna",
             "device revoke 6f1c",
+            "copy --to postgres://a:b@c/d --json",
             "completions bash",
         ] {
             assert!(parse(line).is_ok(), "{line}");

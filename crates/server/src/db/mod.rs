@@ -13,6 +13,7 @@ mod request;
 mod sqlite;
 mod stats;
 mod store;
+pub mod transfer;
 mod tree;
 mod types;
 

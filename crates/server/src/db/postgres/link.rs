@@ -16,7 +16,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{NoTls, Row};
 
 /// The driver's error.
-pub(super) type SqlError = tokio_postgres::Error;
+pub(in crate::db) type SqlError = tokio_postgres::Error;
 /// Arguments of a statement.
 pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
@@ -106,7 +106,7 @@ pub(super) fn class(error: &SqlError) -> Class {
 }
 
 /// An error as the store tells it.
-pub(super) fn told(error: &SqlError) -> DbError {
+pub(in crate::db) fn told(error: &SqlError) -> DbError {
     let code = error.code().map_or("", SqlState::code);
     match class(error) {
         Class::Gone => DbError::Unavailable(described(error)),
@@ -143,14 +143,14 @@ pub(super) async fn pause(tries: u32) {
 
 /// The connections.
 #[derive(Clone)]
-pub(super) struct Links {
+pub(in crate::db) struct Links {
     pool: Pool,
     statements: Statements,
 }
 
 impl Links {
     /// Connects to nothing yet.
-    pub(super) fn new(place: &PostgresPlace) -> Result<Self, String> {
+    pub(in crate::db) fn new(place: &PostgresPlace) -> Result<Self, String> {
         let settings = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = match place.tls {
             PostgresTls::Off => Manager::from_config(place.config.clone(), NoTls, settings),
@@ -170,7 +170,7 @@ impl Links {
     }
 
     /// A connection.
-    pub(super) async fn link(&self) -> Result<Link, DbError> {
+    pub(in crate::db) async fn link(&self) -> Result<Link, DbError> {
         match self.pool.get().await {
             Ok(client) => Ok(Link { client: Some(client), statements: self.statements, open: AtomicBool::new(false) }),
             Err(PoolError::Backend(error)) => Err(DbError::Unavailable(described(&error))),
@@ -263,7 +263,7 @@ async fn transact<T, E>(
 }
 
 /// One connection, for a while.
-pub(super) struct Link {
+pub(in crate::db) struct Link {
     /// `None` only while it is being dropped.
     client: Option<Object>,
     statements: Statements,
@@ -288,11 +288,11 @@ impl Link {
         (&BEGIN, &COMMIT)
     }
 
-    pub(super) fn opened(&self) {
+    pub(in crate::db) fn opened(&self) {
         self.open.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn closed(&self) {
+    pub(in crate::db) fn closed(&self) {
         self.open.store(false, Ordering::Relaxed);
     }
 
@@ -355,8 +355,16 @@ impl Link {
         }
     }
 
+    /// The rows of a statement that is made up on the spot.
+    pub(in crate::db) async fn ask(&self, sql: &str, params: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>, SqlError> {
+        match &self.client {
+            Some(client) => client.query_typed(sql, params).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// Runs several commands that take no arguments.
-    pub(super) async fn script(&self, sql: &str) -> Result<(), SqlError> {
+    pub(in crate::db) async fn script(&self, sql: &str) -> Result<(), SqlError> {
         match &self.client {
             Some(client) => client.batch_execute(sql).await,
             None => Ok(()),

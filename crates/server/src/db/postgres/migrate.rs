@@ -21,7 +21,7 @@ enum Found {
 }
 
 /// Returns the epoch.
-pub(super) async fn migrate(links: &Links, place: &str) -> Result<Uuid, OpenError> {
+pub(in crate::db) async fn migrate(links: &Links, place: &str) -> Result<Uuid, OpenError> {
     let place = || place.to_owned();
     let done = links.write(|link| Box::pin(bring_up(link))).await;
     match done {

@@ -9,11 +9,11 @@ mod accounts;
 mod changes;
 mod commit;
 mod instance;
-mod link;
-mod migrate;
+pub(in crate::db) mod link;
+pub(in crate::db) mod migrate;
 mod outbox;
 mod place;
-mod rows;
+pub(in crate::db) mod rows;
 mod tls;
 mod workspaces;
 

@@ -45,15 +45,15 @@ pub(super) const ITEM_COLUMNS: usize = 12;
 /// Columns that [`user`] reads, and after them those that [`device`] reads.
 pub(super) const USER_COLUMNS: usize = 8;
 
-pub(super) fn damaged(what: &str) -> DbError {
+pub(in crate::db) fn damaged(what: &str) -> DbError {
     DbError::Damaged(what.to_owned())
 }
 
-pub(super) fn column<'a, T: FromSql<'a>>(row: &'a Row, at: usize) -> Result<T, DbError> {
+pub(in crate::db) fn column<'a, T: FromSql<'a>>(row: &'a Row, at: usize) -> Result<T, DbError> {
     row.try_get(at).map_err(|error| damaged(&error.to_string()))
 }
 
-pub(super) fn unsigned(row: &Row, at: usize) -> Result<u64, DbError> {
+pub(in crate::db) fn unsigned(row: &Row, at: usize) -> Result<u64, DbError> {
     u64::try_from(column::<i64>(row, at)?).map_err(|_| damaged("a negative number"))
 }
 

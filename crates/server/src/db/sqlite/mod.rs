@@ -10,7 +10,7 @@ mod batch;
 mod changes;
 mod checkpoint;
 pub mod inline;
-mod open;
+pub(in crate::db) mod open;
 mod outbox;
 mod readers;
 mod rows;

@@ -29,7 +29,7 @@ const READER_CACHE_KIB: i64 = 8 * 1024;
 const STATEMENTS_KEPT: usize = 128;
 
 /// Opens for writing; creates and migrates as needed.
-pub(super) fn open_writer(file: &Path) -> Result<Connection, OpenError> {
+pub(in crate::db) fn open_writer(file: &Path) -> Result<Connection, OpenError> {
     let open = || -> Result<Connection, OpenTrouble> {
         let mut connection =
             Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | NO_MUTEX)?;
