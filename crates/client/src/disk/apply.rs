@@ -171,8 +171,9 @@ impl<'a> Batch<'a> {
         crash_point!("make-folder.after");
         self.touch(&folder.handle);
         match look(&folder.handle, name.as_str()).map_err(failed)? {
-            Look::Here(seen) => Ok(Applied::Present(seen.stat)),
-            Look::Absent | Look::Odd(_) => Err(ApplyError::Changed),
+            Look::Here(seen) if seen.stat.kind == Kind::Folder => Ok(Applied::Present(seen.stat)),
+            // Somebody took it away again, and perhaps put something else there.
+            Look::Here(_) | Look::Absent | Look::Odd(_) => Err(ApplyError::Changed),
         }
     }
 

@@ -282,7 +282,8 @@ impl Engine {
         let key = (place.parent, place.name.clone());
         let mut above = self.trees.local_ancestors(place.parent);
         above.extend(self.trees.local_ancestors(source));
-        let op = self.new_op(Op { item: id, bytes, place, purpose: Some(purpose), look_again: false, look_also: Vec::new(), above });
+        let op =
+            self.new_op(Op { item: id, bytes, place, purpose: Some(purpose), look_again: false, look_also: Vec::new(), above });
         self.work.expected.insert(key, op);
         self.work.busy.insert(id, Busy::Apply(op));
         self.effects.push_back(Effect::Apply { op, action });

@@ -3,7 +3,7 @@
 use super::act::agreed;
 use super::input::{Applied, ApplyError, CallError, UploadError, Uploaded};
 use super::work::{Committing, Op, Purpose, Trouble};
-use super::{Engine, OpId, Synced};
+use super::{Engine, OpId, Stat, Synced};
 use crate::commit::{CommitAnswer, Refusal, Verdict};
 use crate::planted;
 use crate::reconcile::RULES_NAME;
@@ -107,7 +107,8 @@ impl Engine {
             return;
         }
         match (purpose, applied) {
-            (Some(Purpose::Write { remote, body }), Applied::Present(stat)) => {
+            // What is there now may be another one's already: only a look tells.
+            (Some(Purpose::Write { remote, body }), Applied::Present(stat)) if stat.kind == body.kind() => {
                 self.clear_place(place.parent, &place.name, id);
                 if place.name.as_str() == RULES_NAME {
                     self.touched_all();
@@ -127,12 +128,12 @@ impl Engine {
             (Some(Purpose::Move), Applied::Present(stat)) => {
                 self.clear_place(place.parent, &place.name, id);
                 self.log(id, "moved", format!("to {}", place.name));
-                let local = self.trees.local(id);
-                let (body, ignored) = (local.and_then(|local| local.body.clone()), local.is_some_and(|local| local.ignored));
+                let ignored = self.trees.local(id).is_some_and(|local| local.ignored);
+                let body = self.body_still(id, &stat);
                 self.put_local(id, Some(Local { place, stat, body, ignored }));
             }
             (Some(Purpose::ConflictCopy), Applied::Present(stat)) => {
-                let body = self.trees.local(id).and_then(|local| local.body.clone());
+                let body = self.body_still(id, &stat);
                 let copy = self.mint.item_id();
                 self.clear_place(place.parent, &place.name, id);
                 self.put_local(id, None);
@@ -150,6 +151,13 @@ impl Engine {
             }
             (_, _) => self.look_at(&place),
         }
+    }
+
+    /// What the item holds, if this look says that it is still what it was.
+    fn body_still(&self, id: ItemId, stat: &Stat) -> Option<Body> {
+        let local = self.trees.local(id)?;
+        let still = stat.kind == Kind::Folder || stat.same_content(&local.stat);
+        local.body.clone().filter(|_| still && stat.kind == local.stat.kind)
     }
 
     pub(super) fn committed(&mut self, id: CommitId, result: Result<CommitAnswer, CallError>) {

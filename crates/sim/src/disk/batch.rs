@@ -169,8 +169,8 @@ impl Batch {
         self.calls.make_folder(&folder.handle, &name, 0o755).await.map_err(failed)?;
         self.touch(&folder.handle);
         match self.calls.look(&folder.handle, &name).await.map_err(failed)? {
-            Look::Here(found) => Ok(Applied::Present(found.stat)),
-            Look::Absent | Look::Odd(_) => Err(ApplyError::Changed),
+            Look::Here(found) if found.stat.kind == Kind::Folder => Ok(Applied::Present(found.stat)),
+            Look::Here(_) | Look::Absent | Look::Odd(_) => Err(ApplyError::Changed),
         }
     }
 
