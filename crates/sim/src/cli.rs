@@ -111,7 +111,8 @@ struct ManyWorlds {
     /// Ends after so many failures.
     #[arg(long, value_name = "N", default_value_t = 20)]
     failures_max: usize,
-    /// Writes the report there: .md, .json or text. Failures go beside it, with the ending .failures.txt, as they come.
+    /// Writes the report there, every minute and at the end: .md, .json or text. Beside it go the failures as they come
+    /// (.failures.txt) and the seeds that run now (.running).
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Prints the report as JSON.

@@ -8,6 +8,7 @@ use crate::report::{Ended, Found, Report};
 use crate::shrink::{Bound, shrink};
 use crate::{Scenario, failing, planner, run};
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -85,6 +86,8 @@ struct Shared<'a> {
     /// What each thread runs now, and since when.
     busy: Vec<Mutex<Option<(u64, Instant)>>>,
     running: AtomicU64,
+    /// Beside the report: what each thread runs, for the case that a world takes the whole program down (a stack that overflows).
+    diary: Option<std::fs::File>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -110,6 +113,7 @@ fn go(hunt: &Hunt, asked_to_stop: &AtomicBool, what: &'static str, work: fn(&Sha
         report: Mutex::new(Report { what, from: hunt.from, jobs: hunt.jobs, ..Report::default() }),
         busy: (0..hunt.jobs).map(|_| Mutex::default()).collect(),
         running: AtomicU64::new(hunt.jobs as u64),
+        diary: hunt.report.as_ref().and_then(|file| std::fs::File::create(file.with_extension("running")).ok()),
     };
     std::thread::scope(|scope| {
         for thread in 0..hunt.jobs {
@@ -193,7 +197,7 @@ impl Shared<'_> {
 
     fn world(&self, thread: usize) -> bool {
         let Some(seed) = self.take(1).map(|seeds| seeds.start) else { return false };
-        *lock(&self.busy[thread]) = Some((seed, Instant::now()));
+        self.note_seed(thread, seed);
         let scenario = Scenario { planted: self.hunt.planted.clone(), ..Scenario::of(seed) };
         let began = Instant::now();
         let outcome = run(&scenario);
@@ -208,6 +212,14 @@ impl Shared<'_> {
         }
         *lock(&self.busy[thread]) = None;
         true
+    }
+
+    fn note_seed(&self, thread: usize, seed: u64) {
+        *lock(&self.busy[thread]) = Some((seed, Instant::now()));
+        if let Some(diary) = &self.diary {
+            // Of no use but after a crash; then the last one that could be written is better than none.
+            let _ = diary.write_all_at(format!("--seed {seed:<24}\n").as_bytes(), thread as u64 * 32);
+        }
     }
 
     fn failed(&self, scenario: &Scenario, check: Check, text: &str) {

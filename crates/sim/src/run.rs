@@ -23,6 +23,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
 
 /// Runs the world once.
 pub fn run_keeping(scenario: &Scenario, keep: Keep) -> Outcome {
+    plant(scenario);
     let mut world = None;
     let panic = caught(|| {
         let world = world.insert(World::new(scenario, keep));
@@ -44,3 +45,14 @@ pub fn run_keeping(scenario: &Scenario, keep: Keep) -> Outcome {
         trace: world.take_trace(),
     }
 }
+
+/// The switch is the process's: worlds that run at the same time have the same bug.
+#[cfg(feature = "planted-bugs")]
+fn plant(scenario: &Scenario) {
+    use stacksync_core::planted::{Bug, switch};
+    let named = |bug: &&Bug| Some(bug.name()) == scenario.planted.as_deref();
+    switch(Bug::ALL.iter().find(named).copied());
+}
+
+#[cfg(not(feature = "planted-bugs"))]
+const fn plant(_: &Scenario) {}

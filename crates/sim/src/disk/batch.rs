@@ -9,6 +9,7 @@ use super::node::Hold;
 use super::put::Temporary;
 use super::stage::Staged;
 use stacksync_core::engine::{Applied, ApplyError, DiskAction, FileId, Stat};
+use stacksync_core::planted;
 use stacksync_core::values::{ItemPath, Kind, ModifiedAt, Name};
 use std::collections::BTreeMap;
 
@@ -128,7 +129,9 @@ impl Batch {
     }
 
     async fn wait_for(&self, staged: &Staged) -> Result<Option<Stat>, ApplyError> {
-        self.calls.fsync(&staged.file).await.map_err(|errno| refused("write", &staged.path, errno))?;
+        if !planted!(NoFsync) {
+            self.calls.fsync(&staged.file).await.map_err(|errno| refused("write", &staged.path, errno))?;
+        }
         self.complete(staged).await.map(Some)
     }
 
@@ -212,6 +215,9 @@ impl Batch {
         };
         match self.calls.rename_new(&old.handle, &old_name, &new.handle, &new_name).await {
             Ok(()) => {}
+            Err(Errno::Exist) if planted!(MoveOnto) => {
+                self.calls.rename_over(&old.handle, &old_name, &new.handle, &new_name).await.map_err(failed)?;
+            }
             Err(Errno::Exist) if self.is_other_case(&before, &old_name, &new, &new_name).await => {
                 self.calls.rename_over(&old.handle, &old_name, &new.handle, &new_name).await.map_err(failed)?;
             }

@@ -4,6 +4,7 @@ use super::flavour::Births;
 use super::fs::Fs;
 use super::node::{Data, Id};
 use stacksync_core::engine::{Applied, FileId, Stat};
+use stacksync_core::planted;
 use stacksync_core::values::{Kind, LINK_TARGET_BYTES_MAX, ModifiedAt};
 
 /// What one look found.
@@ -47,6 +48,9 @@ impl Fs {
 
 /// Whether what is there now is what the plan saw. Of a folder only the identity counts.
 pub(super) fn as_expected(now: &Stat, expect: &Stat) -> bool {
+    if planted!(NoLastLook) {
+        return true;
+    }
     match expect.kind {
         Kind::Folder => now.kind == Kind::Folder && now.file == expect.file,
         Kind::File | Kind::Link => now.same_content(expect) && now.executable == expect.executable,

@@ -8,6 +8,7 @@ use super::look::{Look, as_expected};
 use super::node::{Hold, Id};
 use super::trash::Why;
 use stacksync_core::engine::{Applied, ApplyError, Stat};
+use stacksync_core::planted;
 use stacksync_core::reconcile::RULES_NAME;
 use stacksync_core::values::{ItemPath, Kind, Name};
 
@@ -42,6 +43,10 @@ impl Batch {
         name: &Name,
         path: &ItemPath,
     ) -> Result<(), ApplyError> {
+        if planted!(WriteInPlace) && staged.name == *name {
+            staged.given_away = true;
+            return Ok(());
+        }
         self.calls
             .rename_new(&staged.folder, &staged.name, &folder.handle, name)
             .await
@@ -250,7 +255,9 @@ impl Batch {
         match self.calls.rmdir(&folder.handle, &name).await {
             Ok(()) => self.touch(&folder.handle),
             Err(Errno::NotEmpty | Errno::Exist) => {
-                self.only_ignored(path).await?;
+                if !planted!(RemoveFull) {
+                    self.only_ignored(path).await?;
+                }
                 self.take_away_checked(&folder, &name, path, expect).await?;
             }
             Err(errno) => return Err(failed(errno)),

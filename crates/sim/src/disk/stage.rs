@@ -9,6 +9,7 @@ use super::put::Temporary;
 use super::rules::{OWN_PREFIX, OWN_SUFFIX};
 use super::trash::name_of;
 use stacksync_core::engine::{ApplyError, DiskAction, FileId, Stat};
+use stacksync_core::planted;
 use stacksync_core::values::{ItemPath, Name};
 use std::future::poll_fn;
 use std::task::Poll;
@@ -71,14 +72,17 @@ impl Calls {
     async fn stage(&self, action: DiskAction, contents: &[u8]) -> Result<Staged, ApplyError> {
         let DiskAction::Write { path, into, body, modified, replaces, .. } = action else { return Err(ApplyError::Changed) };
         let failed = |errno| refused("write", &path, errno);
-        let (parent, _) = path.split().ok_or(ApplyError::Changed)?;
+        let (parent, target) = path.split().ok_or(ApplyError::Changed)?;
         let root = self.open_root().await.map_err(|_| ApplyError::Changed)?;
         let handle = self.open_folder(&root, &parent).await.map_err(|error| match error {
             OpenFolderError::Gone => ApplyError::Changed,
             OpenFolderError::Refused(errno) => failed(errno),
         })?;
         let folder = self.with(|machine| machine.folder(handle));
-        let (place, name) = self.with(|machine| machine.staging_place(&folder)).map_err(failed)?;
+        let (mut place, mut name) = self.with(|machine| machine.staging_place(&folder)).map_err(failed)?;
+        if planted!(WriteInPlace) && replaces.is_none() {
+            (place, name) = (folder.handle.clone(), target.clone());
+        }
         let mode = if body.executable { 0o755 } else { 0o644 };
         let file = self.create(&place, &name, mode).await.map_err(failed)?;
         let mut temporary = Temporary { folder: place, name, given_away: false };
