@@ -3,10 +3,10 @@
 //! Every content that a person leaves on a disk is *owed*, until a person who sees it changes or deletes it: until then it must be on
 //! some disk or live on the service when everything rests. And a client may only take a content off a disk that the service has.
 
-use super::pictures::{By, Change, Key, key_of_body};
+use super::pictures::{By, Change, Key, key_of_body, key_of_bytes};
 use super::{Facts, fail};
 use crate::outcome::{Check, Failure};
-use crate::world::{Happened, World};
+use crate::world::{Happened, Member, World};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -89,8 +89,10 @@ impl Contents {
         }
         for (key, path) in change.gone() {
             let bytes = Self::bytes_at(change, path, false);
-            let workspace = world.members()[change.member].workspace;
+            let &Member { workspace, ref disk, .. } = &world.members()[change.member];
+            // What is aside goes back if a second look shows an edit; if it stays, `removed` has it.
             let known = self.invisible.contains(&key)
+                || disk.is_aside(&bytes)
                 || world.service_has(workspace, &bytes)
                 || (facts.storage_failed && self.saved.contains_key(&key));
             if !known {
@@ -100,6 +102,21 @@ impl Contents {
             }
         }
         Ok(())
+    }
+
+    /// An action took a content away for good: as it was when the client looked at it last.
+    pub fn removed(&self, world: &World, happened: &Happened, facts: &Facts) -> Result<(), Failure> {
+        let Happened::Removed { workspace, removed, .. } = happened else { return Ok(()) };
+        let Some(key) = key_of_bytes(&removed.bytes).filter(|_| !removed.in_folder) else { return Ok(()) };
+        let known = self.invisible.contains(&key)
+            || world.service_has(*workspace, &removed.bytes)
+            || (facts.storage_failed && self.saved.contains_key(&key));
+        if known {
+            return Ok(());
+        }
+        let bytes = String::from_utf8_lossy(&removed.bytes[..removed.bytes.len().min(60)]);
+        let text = format!("{} was taken away for good ({bytes:?}), and the service does not have it", removed.path);
+        fail(world, Check::NothingLost, text)
     }
 
     /// What people left and did not sync may be torn; what the client put there may not.

@@ -144,6 +144,7 @@ impl Checks {
                 }
                 Ok(())
             }
+            Happened::Removed { workspace, .. } => self.contents[*workspace].removed(world, happened, &self.facts),
             Happened::Acknowledged { .. } => Contents::acknowledged(world, happened, &self.facts),
             _ => Ok(()),
         }
