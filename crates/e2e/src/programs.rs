@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 
 /// Environment variable with the folder that holds built programs; it is then taken as it is.
 pub const BIN_DIR_ENV: &str = "E2E_BIN_DIR";
+/// The same for the programs with crash points; without it they are built when they are first needed, which is quick if nothing changed.
+pub const CRASH_BIN_DIR_ENV: &str = "E2E_CRASH_BIN_DIR";
 
 /// Path of `stacksync-server`.
 pub fn server() -> PathBuf {
@@ -45,12 +47,12 @@ pub fn crashing() -> &'static [PathBuf; 2] {
     static PROGRAMS: OnceLock<[PathBuf; 2]> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
         let names = ["stacksync-crashing", "stacksync-server-crashing"];
-        let given = std::env::var_os(BIN_DIR_ENV).map(|dir| names.map(|name| PathBuf::from(&dir).join(name)));
-        if let Some(given) = given.filter(|given| given.iter().all(|program| program.is_file())) {
-            return given;
+        if let Some(dir) = std::env::var_os(CRASH_BIN_DIR_ENV) {
+            return names.map(|name| PathBuf::from(&dir).join(name));
         }
         let features = "stacksync/crash-points,stacksync-server/crash-points";
-        let packages = ["build", "-p", "stacksync", "-p", "stacksync-server", "--features", features];
+        // The whole workspace, so that cargo takes the same builds of all libraries as ever.
+        let packages = ["build", "--workspace", "--features", features];
         let dir = cargo(&[&packages[..], &["--bin", names[0], "--bin", names[1]]].concat());
         names.map(|name| dir.join(name))
     })

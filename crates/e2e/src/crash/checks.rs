@@ -74,13 +74,40 @@ pub fn server_is_tidy(server: &Server) {
 /// # Panics
 /// With what they say.
 pub fn database_is_in_order(file: &Path) {
-    let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE).expect("a database opens");
-    connection.busy_timeout(std::time::Duration::from_secs(20)).expect("a timeout can be set");
+    let (connection, _copy) = open_database(file);
     let said: String =
         connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap_or_else(|error| error.to_string());
     assert_eq!(said, "ok", "{}", file.display());
     let strays = connection.prepare("PRAGMA foreign_key_check").and_then(|mut check| check.exists([]));
     assert_eq!(strays.ok(), Some(false), "{}: rows without what they refer to", file.display());
+}
+
+/// Opens a database to read it, the log of its last changes included. One on a disk that this process serves (FUSE) is copied first:
+/// SQLite would map a part of it into memory, and a process that serves what it maps waits for itself.
+///
+/// # Panics
+/// If it cannot be opened.
+pub fn open_database(file: &Path) -> (Connection, Option<tempfile::TempDir>) {
+    /// What `statfs` calls FUSE.
+    const FUSE: i128 = 0x6573_5546;
+    let served = rustix::fs::statfs(file).is_ok_and(|found| i128::from(found.f_type) == FUSE);
+    let copy = served.then(|| copied(file));
+    let at = copy.as_ref().map_or_else(|| file.to_path_buf(), |copy| copy.path().join("copy"));
+    let connection = Connection::open_with_flags(&at, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    connection.busy_timeout(std::time::Duration::from_secs(20)).expect("a timeout can be set");
+    (connection, copy)
+}
+
+fn copied(file: &Path) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let log = file.with_extension("db-wal");
+    // The log first: what is copied back from it meanwhile is in both then.
+    if log.exists() {
+        std::fs::copy(&log, dir.path().join("copy-wal")).expect("a log can be copied");
+    }
+    std::fs::copy(file, dir.path().join("copy")).expect("a database can be copied");
+    dir
 }
 
 fn names(folder: &Path) -> Vec<String> {

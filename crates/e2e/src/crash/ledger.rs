@@ -5,7 +5,6 @@
 
 use crate::server::Server;
 use crate::tree::{Entry, Tree};
-use rusqlite::{Connection, OpenFlags};
 use stacksync_chunks::pack;
 use stacksync_core::values::ChunkName;
 use std::collections::{BTreeSet, HashSet};
@@ -65,7 +64,7 @@ fn prove(file: &Path, proven: &mut HashSet<[u8; 32]>) {
 
 /// Everything that the bodies of present and past versions could name: all their stretches of a hash's length.
 fn named(database: &Path) -> HashSet<[u8; 32]> {
-    let connection = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("the service's database opens");
+    let (connection, _copy) = super::checks::open_database(database);
     let sql = "SELECT body FROM items WHERE kind != 1 UNION ALL SELECT body FROM past_versions WHERE kind != 1";
     let mut statement = connection.prepare(sql).expect("the tables are known");
     let bodies = statement.query_map([], |row| row.get::<_, Vec<u8>>(0)).expect("bodies can be read");

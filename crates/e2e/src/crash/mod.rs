@@ -4,4 +4,6 @@ pub mod checks;
 pub mod ledger;
 pub mod play;
 pub mod points;
+pub mod power;
+pub mod sweep;
 pub mod visit;

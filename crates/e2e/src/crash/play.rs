@@ -62,18 +62,22 @@ impl Play {
     /// # Panics
     /// If it does not come to life.
     pub fn new(dir: &Path, devices: usize, seed: u64) -> Self {
+        let names = (b'a'..).take(devices).map(|name| char::from(name).to_string());
+        Self::with(dir, names.map(|name| Device::new(dir, &name)).collect(), seed)
+    }
+
+    /// The same with these devices, which have not joined yet.
+    ///
+    /// # Panics
+    /// As [`Play::new`].
+    pub fn with(dir: &Path, devices: Vec<Device>, seed: u64) -> Self {
         let [client, service] = programs::crashing();
         let mut random = Random::new(seed);
         let mut server = Server::new(dir).with_program(service.clone());
         server.start();
-        let mut invitation = server.add_user("ada");
-        let mut joined = Vec::new();
-        for number in 0..devices {
-            let device = Device::new(dir, &char::from(b'a' + number as u8).to_string()).with_program(client.clone());
-            device.join(&invitation);
-            joined.push(device);
-            invitation = server.invite("ada");
-        }
+        server.add_user("ada");
+        let joined: Vec<Device> = devices.into_iter().map(|device| device.with_program(client.clone())).collect();
+        joined.iter().for_each(|device| device.join(&server.invite("ada")));
         seed::grow_flat(joined[0].root(), FILES, FILE_BYTES, &mut random);
         let editors = joined.iter().map(|device| {
             let random = Random::new(seed ^ u64::from(device.name().as_bytes()[0]) << 32);
@@ -93,12 +97,7 @@ impl Play {
     /// # Panics
     /// If anything does not hold. [`Play::story`] has told what happened.
     pub fn round(&mut self) {
-        self.story.clear();
-        for editor in &mut self.editors {
-            let operations = self.random.below(7);
-            self.story.extend(editor.work(operations));
-        }
-        self.look();
+        self.work();
         if self.random.below(3) == 0 {
             let death = self.death(Side::Server);
             self.crash_server(&death);
@@ -108,6 +107,21 @@ impl Play {
             self.crash_device(victim, &death);
         }
         self.settle();
+    }
+
+    /// A new round begins: everybody edits.
+    pub fn work(&mut self) {
+        self.story.clear();
+        for editor in &mut self.editors {
+            let operations = self.random.below(7);
+            self.story.extend(editor.work(operations));
+        }
+        self.look();
+    }
+
+    /// Tells something in the story of the round.
+    pub fn tell(&mut self, line: String) {
+        self.story.push(line);
     }
 
     /// What happened in the last round, line by line.

@@ -2,11 +2,13 @@
 
 use super::play::{Death, Play, dies};
 use super::points::{Point, Side, all};
+use super::power::device_on;
 use super::{checks, play};
 use crate::device::Device;
 use crate::programs;
 use crate::server::Server;
 use crate::small_disk::SmallDisk;
+use stacksync_powerfs::{PowerFs, Renames};
 use std::path::Path;
 
 /// In which scene a point is passed.
@@ -76,8 +78,8 @@ pub fn every_kind_of_change(root: &Path, number: usize) {
     let at = |name: String| root.join(name);
     let write = |path: std::path::PathBuf, text: String| std::fs::write(path, text).expect("a file can be written");
     let last = number.wrapping_sub(1);
-    std::fs::create_dir_all(at(format!("folder-{number}/deeper"))).expect("a folder can be made");
-    write(at(format!("folder-{number}/deeper/file")), format!("in folder {number}"));
+    std::fs::create_dir_all(at(format!("made-{number}/deeper"))).expect("a folder can be made");
+    write(at(format!("made-{number}/deeper/file")), format!("in folder {number}"));
     write(at(format!("doomed-{number}")), format!("doomed {number}"));
     write(at("rewritten".into()), format!("rewritten {number}"));
     let moved = at(format!("moved-{number}"));
@@ -85,7 +87,7 @@ pub fn every_kind_of_change(root: &Path, number: usize) {
         write(moved, "moved".into());
     }
     let _ = std::fs::remove_file(at(format!("doomed-{last}")));
-    let _ = std::fs::remove_dir_all(at(format!("folder-{last}")));
+    let _ = std::fs::remove_dir_all(at(format!("made-{last}")));
     let modes = at("modes".into());
     if !modes.exists() {
         write(modes.clone(), "modes".into());
@@ -104,7 +106,10 @@ pub fn every_kind_of_change(root: &Path, number: usize) {
 /// # Panics
 /// If a point cannot be reached, or something does not hold after one.
 pub fn device_syncs(dir: &Path, points: &[String]) {
-    let mut play = Play::new(dir, 2, 1);
+    device_syncs_in(Play::new(dir, 2, 1), points);
+}
+
+fn device_syncs_in(mut play: Play, points: &[String]) {
     let mut number = 0;
     // What is changed, moved and deleted later is made first.
     change(&mut play, 0, &mut number);
@@ -235,6 +240,17 @@ pub fn damaged_state_and_old_trash(dir: &Path) {
 pub fn other_disk(dir: &Path) {
     let _disk = SmallDisk::mount(&dir.join("b/home"), 64 * 1024 * 1024);
     device_syncs_after(dir, &points_of(Scene::OtherDisk), "copy.before-sync");
+}
+
+/// Visits the points of [`Scene::PlainDisk`].
+///
+/// # Panics
+/// As [`device_syncs`].
+pub fn plain_disk(dir: &Path) {
+    let at = dir.join("b-disk");
+    let _disk = PowerFs::mount(&at, Renames::Plain);
+    let play = Play::with(dir, vec![Device::new(dir, "a"), device_on(dir, "b", &at)], 9);
+    device_syncs_in(play, &points_of(Scene::PlainDisk));
 }
 
 /// As [`device_syncs`]; a point at which nothing passes while all is well is passed in the sync after a death at `first`.

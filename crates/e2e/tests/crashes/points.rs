@@ -49,6 +49,11 @@ fn a_device_whose_home_is_on_another_disk_dies_at_every_point() {
 }
 
 #[test]
+fn a_device_whose_disk_cannot_exchange_names_dies_at_every_point() {
+    visit::plain_disk(tempfile::tempdir().unwrap().path());
+}
+
+#[test]
 fn a_server_dies_at_every_point_of_its_first_start() {
     visit::new_server(tempfile::tempdir().unwrap().path(), &points_of(Scene::NewServer));
 }

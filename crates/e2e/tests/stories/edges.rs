@@ -5,7 +5,7 @@ use stacksync_e2e::programs::checkout;
 use std::collections::BTreeMap;
 use std::process::Command;
 
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("stacksync-core", &[]),
     ("objectmq", &[]),
     ("stacksync-protocol", &["stacksync-core"]),
@@ -13,8 +13,20 @@ const ALLOWED: [(&str, &[&str]); 8] = [
     ("stacksync-server", &["stacksync-core", "objectmq", "stacksync-protocol", "stacksync-chunks"]),
     ("stacksync", &["stacksync-core", "objectmq", "stacksync-protocol", "stacksync-chunks"]),
     ("stacksync-sim", &["stacksync-core", "objectmq", "stacksync-protocol", "stacksync-chunks", "stacksync-server"]),
+    ("stacksync-powerfs", &[]),
     // It runs the simulated disk beside the real one; its library knows neither.
-    ("stacksync-e2e", &["stacksync-core", "objectmq", "stacksync-protocol", "stacksync-chunks", "stacksync", "stacksync-sim"]),
+    (
+        "stacksync-e2e",
+        &[
+            "stacksync-core",
+            "objectmq",
+            "stacksync-protocol",
+            "stacksync-chunks",
+            "stacksync-powerfs",
+            "stacksync",
+            "stacksync-sim",
+        ],
+    ),
 ];
 
 /// The core does no I/O: nothing that could is among its libraries.
