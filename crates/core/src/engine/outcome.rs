@@ -8,7 +8,7 @@ use crate::commit::{CommitAnswer, Refusal, Verdict};
 use crate::planted;
 use crate::reconcile::RULES_NAME;
 use crate::trees::Local;
-use crate::values::{Body, CommitId, ItemId, Kind, RemoteItem, Status};
+use crate::values::{Body, CommitId, ItemId, Kind, Place, RemoteItem, Status};
 use std::collections::BTreeSet;
 
 /// First and longest wait before an item is tried again, in milliseconds: when the disk or the service moved meanwhile ...
@@ -109,6 +109,7 @@ impl Engine {
         match (purpose, applied) {
             // What is there now may be another one's already: only a look tells.
             (Some(Purpose::Write { remote, body }), Applied::Present(stat)) if stat.kind == body.kind() => {
+                let place = self.taken_for_new(id, &stat).unwrap_or(place);
                 self.clear_place(place.parent, &place.name, id);
                 if place.name.as_str() == RULES_NAME {
                     self.touched_all();
@@ -151,6 +152,19 @@ impl Engine {
             }
             (_, _) => self.look_at(&place),
         }
+    }
+
+    /// The file that was put there was seen before its outcome came, under a name that somebody or the file system gave it, and taken for
+    /// a new one: that is where the item is.
+    fn taken_for_new(&mut self, id: ItemId, stat: &Stat) -> Option<Place> {
+        let other = self.trees.by_file(stat.file).filter(|&other| other != id && self.is_newcomer(other))?;
+        let local = self.trees.local(other).filter(|local| local.stat.file == stat.file && local.stat.kind == stat.kind)?;
+        let place = local.place.clone();
+        if self.work.is_applying(other) || self.trees.local_children(Some(other)).next().is_some() {
+            return None;
+        }
+        self.put_local(other, None);
+        Some(place)
     }
 
     /// What the item holds, if this look says that it is still what it was.

@@ -349,7 +349,7 @@ impl Engine {
     }
 
     /// Whether nobody but this disk knows the item yet.
-    fn is_newcomer(&self, id: ItemId) -> bool {
+    pub(super) fn is_newcomer(&self, id: ItemId) -> bool {
         let item = self.trees.get(id);
         item.synced.is_none() && item.remote.is_none() && !self.work.is_committing(id)
     }

@@ -284,7 +284,8 @@ impl Disk {
     /// Whether an action has a file with these bytes aside, to look at it once more: then it stays taken away, or goes back.
     pub fn is_aside(&self, bytes: &[u8]) -> bool {
         self.with(|machine| {
-            let hidden = machine.walk().into_iter().filter(|(path, _)| path.names().last().is_some_and(|name| rules::is_own(name.as_str())));
+            let hidden =
+                machine.walk().into_iter().filter(|(path, _)| path.names().last().is_some_and(|name| rules::is_own(name.as_str())));
             let aside = machine.set_aside.iter().map(|(id, path)| (path.clone(), *id)).chain(hidden);
             aside.flat_map(|(path, id)| machine.contents(id, &path)).any(|one| one.bytes == bytes)
         })

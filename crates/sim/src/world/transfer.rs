@@ -33,6 +33,17 @@ impl World {
             TaskKind::Scan { folder, path, names } => {
                 let result = self.members[number].disk.scan(&path, names.as_deref());
                 self.after_disk(number);
+                let (laptop, workspace) = (self.members[number].laptop, self.members[number].workspace);
+                match &result {
+                    Ok(listing) if names.is_some() => {
+                        let found: Vec<_> = listing.entries.iter().map(|entry| (&entry.name, entry.stat.file.inode)).collect();
+                        self.trace.add(format_args!("  {laptop}/{workspace} looks in '{path}' for {names:?}: {found:?}"));
+                    }
+                    Ok(listing) => {
+                        self.trace.add(format_args!("  {laptop}/{workspace} looks in '{path}': {}", listing.entries.len()))
+                    }
+                    Err(error) => self.trace.add(format_args!("  {laptop}/{workspace} looks in '{path}': {error}")),
+                }
                 self.members[number].inbox.push_back(Input::Scanned { folder, names, result });
             }
             TaskKind::Upload { op, path, expect, stage } => match self.upload(number, &path, &expect, stage) {
