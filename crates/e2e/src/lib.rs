@@ -22,6 +22,7 @@ pub mod raw_rows;
 pub mod seed;
 pub mod server;
 pub mod small_disk;
+pub mod spec;
 pub mod tree;
 pub mod wait;
 pub mod world;

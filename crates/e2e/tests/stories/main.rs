@@ -11,6 +11,7 @@ mod first_minute;
 mod first_sync;
 mod full_disk;
 mod guard;
+mod histories;
 mod ignore;
 mod live;
 mod moves;
