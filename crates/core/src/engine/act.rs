@@ -252,7 +252,7 @@ impl Engine {
                 let place = Place { parent: local.place.parent, name: name.clone() };
                 self.trees.local_clash(&place, id).is_none()
                     && self.trees.remote_clash(&place, id).is_none()
-                    && !self.work.expected.contains_key(&(place.parent, place.name))
+                    && !self.work.expected.contains_key(&(place.parent, place.name.key()))
             });
         if let Some(name) = free {
             self.log(id, "conflict", format!("{reason}; kept as {name}"));
@@ -265,7 +265,7 @@ impl Engine {
         if let Some(mover) = self.moving_above(place.parent).or_else(|| self.moving_above(source)) {
             return self.await_effect(id, Wait::Mover(mover));
         }
-        if let Some(&other) = self.work.expected.get(&(place.parent, place.name.clone())) {
+        if let Some(&other) = self.work.expected.get(&(place.parent, place.name.key())) {
             let other = self.work.ops.get(&other).map_or(id, |op| op.item);
             return self.await_effect(id, Wait::Mover(other));
         }
@@ -279,7 +279,7 @@ impl Engine {
         }
         self.work.applies = (count + 1, sum + bytes);
         self.unpark(id);
-        let key = (place.parent, place.name.clone());
+        let key = (place.parent, place.name.key());
         let mut above = self.trees.local_ancestors(place.parent);
         above.extend(self.trees.local_ancestors(source));
         let op =

@@ -2,7 +2,7 @@
 
 use super::{Now, OpId};
 use crate::commit::ItemCommit;
-use crate::values::{Body, CommitId, ItemId, Name, Place, RemoteItem};
+use crate::values::{Body, CommitId, ItemId, Name, NameKey, Place, RemoteItem};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Items that get another look when an effect ended; more than one, as some will need no effect any more.
@@ -75,7 +75,7 @@ pub struct Work {
     pub(super) ops: BTreeMap<OpId, Op>,
     pub(super) next_op: u64,
     /// Places that an action on the disk will fill.
-    pub(super) expected: BTreeMap<(Option<ItemId>, Name), OpId>,
+    pub(super) expected: BTreeMap<(Option<ItemId>, NameKey), OpId>,
     pub(super) parked_uploads: VecDeque<ItemId>,
     pub(super) parked_applies: VecDeque<ItemId>,
     /// How many effects are under way below a folder, and folders that are to move when there are none.
@@ -156,11 +156,15 @@ impl Work {
         true
     }
 
-    /// The same for a place that an action will fill.
+    /// The same for a place that an action will fill. Some file systems show what it makes in another spelling.
     pub(super) fn defer_look_at(&mut self, folder: Option<ItemId>, name: &Name) -> bool {
-        let Some(op) = self.expected.get(&(folder, name.clone())) else { return false };
+        let Some(op) = self.expected.get(&(folder, name.key())) else { return false };
         if let Some(op) = self.ops.get_mut(op) {
             op.look_again = true;
+            let place = Place { parent: folder, name: name.clone() };
+            if op.place != place && !op.look_also.contains(&place) {
+                op.look_also.push(place);
+            }
         }
         true
     }
@@ -184,7 +188,7 @@ impl Work {
         let free = self.leave(&op.above);
         self.busy.remove(&op.item);
         let (slots, parked) = if op.purpose.is_some() {
-            self.expected.remove(&(op.place.parent, op.place.name.clone()));
+            self.expected.remove(&(op.place.parent, op.place.name.key()));
             (&mut self.applies, &mut self.parked_applies)
         } else {
             (&mut self.uploads, &mut self.parked_uploads)
