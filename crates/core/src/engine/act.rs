@@ -90,10 +90,11 @@ impl Engine {
             self.trees.set_remote(id, None);
             self.trees.set_synced(id, None);
             self.unsaved.insert(id);
+            for waiter in self.waits.release(id) {
+                self.dirty(waiter);
+            }
         }
-        for waiter in self.waits.release(id) {
-            self.dirty(waiter);
-        }
+        // Where nothing was known nothing has changed: whoever waits for a folder that the service never told of goes on to wait.
     }
 
     pub(super) fn adopt(&mut self, id: ItemId) {

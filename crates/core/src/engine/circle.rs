@@ -22,7 +22,10 @@ impl Engine {
     pub(super) fn await_effect(&mut self, id: ItemId, wait: Wait) {
         // It does not move as soon as it can any more: what it waits for comes first.
         self.work.parked_moves.remove(&id);
-        if let Some(wanted) = self.waits.park(id, wait) {
+        // In a loop of folders each would have the next one looked at again, for ever.
+        if let Some(wanted) = self.waits.park(id, wait)
+            && !self.waits.is_folder_loop(id)
+        {
             self.dirty(wanted);
         }
     }

@@ -108,6 +108,20 @@ impl Waits {
         None
     }
 
+    /// Whether the item waits for folders only, and in the end for itself: folders that the service puts inside each other. Nothing that
+    /// is done here can end that.
+    pub fn is_folder_loop(&self, id: ItemId) -> bool {
+        let mut at = id;
+        for _ in 0..CHAIN_MAX {
+            let Some(Wait::LocalFolder(folder)) = self.of(at) else { return false };
+            at = folder;
+            if at == id {
+                return true;
+            }
+        }
+        false
+    }
+
     /// The items of a circle in the order of waiting: each waits for the next, the last one for the first.
     pub fn circle(&self, first: ItemId) -> Vec<ItemId> {
         let mut members = vec![first];

@@ -1,5 +1,6 @@
 //! The engine in a small world: disks in memory, a service in memory, virtual time, everything out of one seed.
 
+mod contradictions;
 mod disk;
 mod random;
 mod scenarios;
