@@ -3,6 +3,7 @@
 //! Names and labels are fixed: nothing that a client sends becomes a label.
 
 use crate::db::{DbStats, LATENCY_BUCKETS_US};
+use crate::service::{ChunkMethod, SyncMethod};
 use objectmq::StatsSnapshot;
 use stacksync_core::commit::Verdict;
 use stacksync_protocol::sync_service::refusal_word;
@@ -91,18 +92,19 @@ const ROUTES: [(Route, &str); 8] = [
 ];
 
 /// Methods of the remote objects; another one is counted as `other`.
-const METHODS: [&str; 10] = [
-    "getChanges",
-    "getWorkspaces",
-    "commit",
-    "updateDevice",
-    "updateWorkspace",
-    "getAccountInfo",
-    "createShareProposal",
-    "putTickets",
-    "getTickets",
-    "other",
-];
+const METHODS: [&str; METHODS_COUNT] = methods();
+const METHODS_COUNT: usize = SyncMethod::NAMES.len() + ChunkMethod::NAMES.len() + 1;
+
+const fn methods() -> [&'static str; METHODS_COUNT] {
+    let mut all = ["other"; METHODS_COUNT];
+    let (sync, chunk) = (SyncMethod::NAMES, ChunkMethod::NAMES);
+    let mut index = 0;
+    while index < sync.len() + chunk.len() {
+        all[index] = if index < sync.len() { sync[index] } else { chunk[index - sync.len()] };
+        index += 1;
+    }
+    all
+}
 
 /// What can become of an item of a commit; the last is never said.
 const VERDICTS: [&str; 17] = [

@@ -24,7 +24,7 @@ use ::objectmq::{Stats, websocket};
 use attempts::Attempts;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post, put};
@@ -67,29 +67,46 @@ impl Door {
     }
 }
 
+/// What the door does at one address.
+pub struct Served {
+    /// How it is asked.
+    pub method: Method,
+    /// Where; `{...}` stands for one part of the path.
+    pub path: &'static str,
+    route: Route,
+    handler: MethodRouter<Arc<Door>>,
+}
+
+/// Everything that the door does; the test of who may do what has a row for each.
+pub fn served() -> Vec<Served> {
+    const BATCH_PUT: &str = "/v1/chunks/{container}/put";
+    const BATCH_GET: &str = "/v1/chunks/{container}/get";
+    const CHUNK: &str = "/v1/chunks/{container}/{name}";
+    let served = |route, method, path, handler| Served { method, path, route, handler };
+    vec![
+        served(Route::Join, Method::POST, JOIN_PATH, post(join::join)),
+        served(Route::ObjectMq, Method::GET, OBJECTMQ_PATH, get(objectmq::connect)),
+        served(Route::BatchPut, Method::POST, BATCH_PUT, post(batch::put)),
+        served(Route::BatchGet, Method::POST, BATCH_GET, post(batch::get)),
+        served(Route::ChunkGet, Method::GET, CHUNK, get(chunks::get)),
+        served(Route::ChunkPut, Method::PUT, CHUNK, put(chunks::put)),
+        served(Route::Watch, Method::GET, "/healthz", get(health::health)),
+        served(Route::Watch, Method::GET, "/readyz", get(health::ready)),
+        served(Route::Watch, Method::GET, "/metrics", get(health::metrics)),
+    ]
+}
+
 /// The routes.
 pub fn router(door: Arc<Door>) -> Router {
-    let metrics = Arc::clone(&door.service.metrics);
-    let counted =
-        |route: Route, methods: MethodRouter<Arc<Door>>| methods.layer(from_fn_with_state((Arc::clone(&metrics), route), count));
+    let metrics = &door.service.metrics;
     let not_so =
         || async { Problem::new(StatusCode::METHOD_NOT_ALLOWED, "methodNotAllowed", "This address takes another method.") };
     let nothing_here = || async { Problem::new(StatusCode::NOT_FOUND, "notFound", "There is nothing at this address.") };
-    Router::new()
-        .route(JOIN_PATH, counted(Route::Join, post(join::join)))
-        .route(OBJECTMQ_PATH, counted(Route::ObjectMq, get(objectmq::connect)))
-        .route("/v1/chunks/{container}/put", counted(Route::BatchPut, post(batch::put)))
-        .route("/v1/chunks/{container}/get", counted(Route::BatchGet, post(batch::get)))
-        .route(
-            "/v1/chunks/{container}/{name}",
-            counted(Route::ChunkGet, get(chunks::get)).merge(counted(Route::ChunkPut, put(chunks::put))),
-        )
-        .route("/healthz", counted(Route::Watch, get(health::health)))
-        .route("/readyz", counted(Route::Watch, get(health::ready)))
-        .route("/metrics", counted(Route::Watch, get(health::metrics)))
-        .fallback(nothing_here)
-        .method_not_allowed_fallback(not_so)
-        .with_state(door)
+    let router = served().into_iter().fold(Router::new(), |router, served| {
+        let counted = from_fn_with_state((Arc::clone(metrics), served.route), count);
+        router.route(served.path, served.handler.layer(counted))
+    });
+    router.fallback(nothing_here).method_not_allowed_fallback(not_so).with_state(door)
 }
 
 /// Counts a request and how long it took.

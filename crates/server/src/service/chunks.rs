@@ -1,6 +1,6 @@
 //! `IChunkService`: which chunks the storage lacks, and tickets to put and get chunks. Moves no chunk itself.
 
-use super::{Answer, Authorized, Context, Fault, encoded, finished, principal};
+use super::{Answer, Authorized, ChunkMethod, Context, Fault, encoded, finished, principal};
 use objectmq::{BoxFuture, Incoming, RawValue, RemoteError, RemoteObject};
 use stacksync_chunks::ticket::{Grant, Op, Subject};
 use stacksync_core::values::{ChunkName, WorkspaceId};
@@ -25,18 +25,18 @@ impl RemoteObject for ChunkService {
 impl ChunkService {
     async fn answer(&self, incoming: &Incoming) -> Answer {
         let caller = principal(&incoming.caller)?;
-        match &*incoming.method {
-            "putTickets" => {
+        let method = ChunkMethod::named(&incoming.method).ok_or_else(|| RemoteError::unknown_method(&incoming.method))?;
+        match method {
+            ChunkMethod::PutTickets => {
                 let request: PutTicketsRequest = incoming.param()?;
                 let place = self.0.gate.workspace(caller, WorkspaceId(request.workspace_id)).await?;
                 encoded(&self.put_tickets(&place, &request).await?)
             }
-            "getTickets" => {
+            ChunkMethod::GetTickets => {
                 let request: GetTicketsRequest = incoming.param()?;
                 let place = self.0.gate.workspace(caller, WorkspaceId(request.workspace_id)).await?;
                 encoded(&self.get_tickets(&place, &request)?)
             }
-            method => Err(Fault::Remote(RemoteError::unknown_method(method))),
         }
     }
 

@@ -10,6 +10,7 @@ mod chunks;
 mod commit;
 mod fault;
 mod gate;
+mod methods;
 mod notices;
 mod read;
 mod session;
@@ -17,6 +18,7 @@ mod session;
 pub use chunks::ChunkService;
 pub use fault::Fault;
 pub use gate::{Authorized, Gate, Principal};
+pub use methods::{ChunkMethod, OBJECTS, SyncMethod};
 pub use notices::Notices;
 pub use session::{Connected, SessionGate};
 
@@ -95,18 +97,18 @@ impl SyncService {
     async fn answer(&self, incoming: &Incoming) -> Answer {
         let context = &*self.0;
         let caller = principal(&incoming.caller)?;
-        match &*incoming.method {
-            "commit" => {
+        let method = SyncMethod::named(&incoming.method).ok_or_else(|| RemoteError::unknown_method(&incoming.method))?;
+        match method {
+            SyncMethod::Commit => {
                 let how = if incoming.asynchronous { Answered::ByNotice } else { Answered::Directly };
                 encoded(&commit::commit(context, caller, incoming.param()?, how).await?)
             }
-            "getChanges" => read::get_changes(context, caller, incoming.param()?).await,
-            "getWorkspaces" => encoded(&read::get_workspaces(context, caller, incoming.param()?).await?),
-            "getAccountInfo" => encoded(&account::get_account_info(context, caller, incoming.param()?).await?),
-            "updateDevice" => encoded(&account::update_device(context, caller, incoming.param()?).await?),
-            "updateWorkspace" => encoded(&account::update_workspace(context, caller, incoming.param()?).await?),
-            "createShareProposal" => Err(Fault::Later("Sharing is not part of this version of the service.")),
-            method => Err(Fault::Remote(RemoteError::unknown_method(method))),
+            SyncMethod::GetChanges => read::get_changes(context, caller, incoming.param()?).await,
+            SyncMethod::GetWorkspaces => encoded(&read::get_workspaces(context, caller, incoming.param()?).await?),
+            SyncMethod::GetAccountInfo => encoded(&account::get_account_info(context, caller, incoming.param()?).await?),
+            SyncMethod::UpdateDevice => encoded(&account::update_device(context, caller, incoming.param()?).await?),
+            SyncMethod::UpdateWorkspace => encoded(&account::update_workspace(context, caller, incoming.param()?).await?),
+            SyncMethod::CreateShareProposal => Err(Fault::Later("Sharing is not part of this version of the service.")),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The sessions of devices: what one may send and follow, and which end because access was taken away.
 
-use super::{Context, Fault, Principal};
+use super::{Context, Fault, OBJECTS, Principal};
 use crate::db::DbError;
 use objectmq::transport::Address;
 use objectmq::websocket::{CloseReason, Door, Gate, Refusal};
@@ -56,7 +56,7 @@ impl Gate for SessionGate {
 
     fn admit_publish(&self, to: Address<'_>) -> Result<(), Refusal> {
         match to {
-            Address::Unicast(SYNC_SERVICE | CHUNK_SERVICE) => Ok(()),
+            Address::Unicast(object) if OBJECTS.iter().any(|(reference, _)| *reference == object) => Ok(()),
             Address::Unicast(_) | Address::Multi(_) | Address::Reply(_) => {
                 Err(Refusal(format!("You can call {SYNC_SERVICE} and {CHUNK_SERVICE} only.")))
             }

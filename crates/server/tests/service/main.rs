@@ -9,5 +9,6 @@ mod frames;
 mod house;
 mod http;
 mod joining;
+mod matrix;
 mod notices;
 mod program;
