@@ -7,6 +7,8 @@
 
 pub mod batch;
 pub mod crash;
+#[cfg(any(test, feature = "hostile"))]
+pub mod hostile;
 pub mod pack;
 pub mod store;
 pub mod ticket;

@@ -8,6 +8,8 @@ pub mod cli;
 pub mod disk;
 pub mod driver;
 pub mod home;
+#[cfg(any(test, feature = "hostile"))]
+pub mod hostile;
 pub mod session;
 pub mod state;
 pub mod transfer;

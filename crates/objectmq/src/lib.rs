@@ -25,6 +25,8 @@ mod caller;
 mod conformance;
 pub mod envelope;
 mod error;
+#[cfg(any(test, feature = "hostile"))]
+pub mod hostile;
 pub mod java;
 pub mod local;
 mod message;

@@ -9,6 +9,8 @@
 pub mod chunk_service;
 pub mod date;
 pub mod fault;
+#[cfg(any(test, feature = "hostile"))]
+pub mod hostile;
 pub mod item;
 pub mod join;
 pub mod sync_service;

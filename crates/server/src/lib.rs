@@ -8,6 +8,8 @@ mod admin;
 mod cli;
 pub mod config;
 pub mod data_dir;
+#[cfg(any(test, feature = "hostile"))]
+pub mod hostile;
 pub mod http;
 pub mod legacy;
 pub mod log;

@@ -94,6 +94,15 @@ struct RulesFile {
 }
 
 impl RulesFile {
+    /// What stands in a rules file, and which lines are no rules.
+    fn read(stat: Stat, bytes: &[u8]) -> (Self, Vec<(usize, String)>) {
+        let text = String::from_utf8_lossy(bytes);
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let lines: Vec<String> = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line).to_owned()).collect();
+        let (rules, bad) = parse(lines.iter().cloned());
+        (Self { stat, rules, lines }, bad)
+    }
+
     fn unused(stat: Stat) -> Self {
         Self { stat, rules: Gitignore::empty(), lines: Vec::new() }
     }
@@ -248,14 +257,11 @@ fn read_rules(root: impl AsFd, folder: &ItemPath) -> Option<RulesFile> {
     }
     let mut bytes = Vec::new();
     File::from(file).take(RULES_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| unused(folder, &error.to_string())).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let lines: Vec<String> = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line).to_owned()).collect();
-    let (rules, bad) = parse(lines.iter().cloned());
+    let (file, bad) = RulesFile::read(seen.stat, &bytes);
     for (line, reason) in bad {
         tracing::warn!("{folder}/{RULES_FILE}: line {line} is not a rule: {reason}");
     }
-    Some(RulesFile { stat: seen.stat, rules, lines })
+    Some(file)
 }
 
 fn unused(folder: &ItemPath, reason: &str) {
@@ -303,5 +309,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+#[cfg(any(test, feature = "hostile"))]
+pub mod hostile;
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,8 @@ mod trash;
 
 pub use apply::Job;
 pub use folder::RootIdentity;
+#[cfg(any(test, feature = "hostile"))]
+pub(crate) use ignore_rules::hostile;
 pub(crate) use ignore_rules::is_own as is_own_name;
 pub use ignore_rules::{BUILT_IN, RULES_FILE, RuleMatch};
 pub use own_folders::{OwnFolders, OwnFoldersError};

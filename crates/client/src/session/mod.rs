@@ -4,6 +4,8 @@
 
 mod address;
 mod connect;
+#[cfg(any(test, feature = "hostile"))]
+pub mod hostile;
 mod http;
 mod join;
 mod link;

@@ -148,7 +148,7 @@ fn workspace(found: Workspace) -> WorkspaceInfo {
     WorkspaceInfo { id: WorkspaceId(found.id), name: found.name, is_default: found.is_default }
 }
 
-fn page(changes: &Changes) -> Result<ChangesPage, stacksync_protocol::item::BadItem> {
+pub(super) fn page(changes: &Changes) -> Result<ChangesPage, stacksync_protocol::item::BadItem> {
     Ok(ChangesPage {
         epoch: changes.epoch.as_u128(),
         since: Revision(changes.since),

@@ -7,6 +7,8 @@
 //! One process writes rows (the one that holds the home's lock); commands beside it read, and set flags.
 
 mod codec;
+#[cfg(any(test, feature = "hostile"))]
+pub mod hostile;
 mod reader;
 mod schema;
 mod writer;

@@ -37,7 +37,7 @@
 mod backoff;
 mod client;
 mod door;
-mod frames;
+pub(crate) mod frames;
 mod inboxes;
 mod outlet;
 mod pump;

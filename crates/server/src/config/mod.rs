@@ -3,6 +3,8 @@
 //! Nothing is ignored: an unknown key, a value that is none, and a key that cannot take effect with the chosen back-ends are
 //! errors that say what to do. Secrets are never part of a message.
 
+#[cfg(any(test, feature = "hostile"))]
+pub mod hostile;
 pub mod table;
 pub mod value;
 
@@ -168,6 +170,11 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
     for (name, text) in &sources.options {
         values.insert(name, Value { text: text.clone(), origin: Origin::Option(name) });
     }
+    checked(values, wrong)
+}
+
+/// The configuration that these values make, if nothing is wrong with any of them.
+fn checked(mut values: Values, mut wrong: Vec<String>) -> Result<Config, ConfigError> {
     values.retain(|_, value| !value.text.is_empty());
     check_datasource(&values)?;
     for (name, value) in &values {
@@ -188,17 +195,21 @@ fn read_file(file: &Path, values: &mut Values, wrong: &mut Vec<String>) -> Resul
         std::io::ErrorKind::NotFound => ConfigError::NoFile(file.to_owned()),
         _ => unreadable(error.to_string()),
     })?;
+    read_properties(file, &bytes, values, wrong)
+}
+
+fn read_properties(file: &Path, bytes: &[u8], values: &mut Values, wrong: &mut Vec<String>) -> Result<(), ConfigError> {
     // Java reads Latin-1; what is valid UTF-8 was meant as such.
-    let encoding = if std::str::from_utf8(&bytes).is_ok() { encoding_rs::UTF_8 } else { encoding_rs::WINDOWS_1252 };
+    let encoding = if std::str::from_utf8(bytes).is_ok() { encoding_rs::UTF_8 } else { encoding_rs::WINDOWS_1252 };
     let mut unknown = Vec::new();
-    java_properties::PropertiesIter::new_with_encoding(&bytes[..], encoding)
+    java_properties::PropertiesIter::new_with_encoding(bytes, encoding)
         .read_into(|name, text| match table::find(&name) {
             Some(key) => {
                 values.insert(key.name, Value { text: text.trim().to_owned(), origin: Origin::File(file.to_owned()) });
             }
             None => unknown.push(name),
         })
-        .map_err(|error| unreadable(error.to_string()))?;
+        .map_err(|error| ConfigError::Unreadable { file: file.to_owned(), problem: error.to_string() })?;
     for name in unknown {
         wrong.push(unknown_name(&file.display().to_string(), "key", &name, KEYS.iter().map(|key| key.name)));
     }

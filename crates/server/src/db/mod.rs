@@ -7,6 +7,8 @@
 mod answer_codec;
 mod columns;
 mod error;
+#[cfg(any(test, feature = "hostile"))]
+pub mod hostile;
 mod outbox;
 mod postgres;
 mod request;

@@ -3,6 +3,7 @@
 //! Neither a request nor an answer is ever in memory as a whole.
 
 use super::chunks::{Signed, parse_container};
+use super::upload::Upload;
 use super::{Door, Problem, respond};
 use crate::metrics::Metrics;
 use axum::body::Body;
@@ -43,9 +44,7 @@ async fn store(door: &Door, container: &str, signed: &Signed, headers: &HeaderMa
     let mut upload = door.uploads.receive(headers, body, BATCH_BYTES_MAX, GROUP_BYTES_MAX + PACKED_BYTES_MAX).await?;
     let mut group = Vec::new();
     let mut bytes = 0;
-    while let Some(head) = upload.take(RECORD_HEAD_BYTES).await? {
-        let (name, length) = parse_head(&head)?;
-        let packed = upload.take(length).await?.ok_or_else(|| Problem::bad_request("The body ends too early."))?;
+    while let Some((name, packed)) = next_record(&mut upload).await? {
         bytes += packed.len();
         group.push((name, packed));
         if bytes >= GROUP_BYTES_MAX {
@@ -55,6 +54,14 @@ async fn store(door: &Door, container: &str, signed: &Signed, headers: &HeaderMa
     store_group(door, container, group, bytes).await?;
     crash_point!("chunk-put.before-answer");
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The next record of a body, or `None` if it ends here.
+pub(super) async fn next_record(upload: &mut Upload) -> Result<Option<(ChunkName, Bytes)>, Problem> {
+    let Some(head) = upload.take(RECORD_HEAD_BYTES).await? else { return Ok(None) };
+    let (name, length) = parse_head(&head)?;
+    let packed = upload.take(length).await?.ok_or_else(|| Problem::bad_request("The body ends too early."))?;
+    Ok(Some((name, packed)))
 }
 
 fn parse_head(head: &[u8]) -> Result<(ChunkName, usize), Problem> {

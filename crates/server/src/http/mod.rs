@@ -6,6 +6,8 @@ mod attempts;
 mod batch;
 mod chunks;
 mod health;
+#[cfg(any(test, feature = "hostile"))]
+pub mod hostile;
 mod join;
 pub mod listen;
 mod objectmq;

@@ -10,6 +10,8 @@ mod chunks;
 mod commit;
 mod fault;
 mod gate;
+#[cfg(any(test, feature = "hostile"))]
+pub mod hostile;
 mod methods;
 mod notices;
 mod read;
