@@ -79,6 +79,7 @@ impl Engine {
 
     pub(super) fn forget(&mut self, id: ItemId) {
         self.work.clear_trouble(id);
+        self.work.unsure.remove(&id);
         self.fresh.remove(&id);
         self.held.remove(&id);
         let stat = self.trees.get(id).synced.as_ref().and_then(|synced| synced.stat.clone());

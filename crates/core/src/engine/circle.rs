@@ -44,7 +44,8 @@ impl Engine {
             }
             (_, _) => {}
         }
-        let pushes = matches!(self.waits.of(occupant), Some(Wait::RemoteOccupant(_) | Wait::RemoteFolder(_)));
+        let unknown = self.trees.get(occupant).remote_live().is_none();
+        let pushes = unknown || matches!(self.waits.of(occupant), Some(Wait::RemoteOccupant(_) | Wait::RemoteFolder(_)));
         match self.trees.local(occupant).cloned() {
             // It would only wait for that folder again, which is looked at again when it has moved.
             Some(local) if self.moving_above(local.place.parent).is_some() => {}

@@ -13,6 +13,7 @@ impl Engine {
             self.work.joining.insert(id);
         }
         let stat = self.trees.local(id).map(|local| local.stat.clone());
+        self.work.unsure.remove(&id);
         self.work.busy.insert(id, Busy::Commit);
         self.work.batch.push(Committing { commit, stat });
         for waiter in self.waits.release(id) {

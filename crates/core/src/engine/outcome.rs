@@ -188,7 +188,10 @@ impl Engine {
             }
             Err(CallError::NotNow(text)) => {
                 for item in self.work.finish_commit(id) {
-                    self.retry(item.commit.id, Severity::Soft, &text);
+                    let id = item.commit.id;
+                    self.work.unsure.insert(id, item);
+                    self.find_ours(id);
+                    self.retry(id, Severity::Soft, &text);
                 }
             }
             Err(CallError::Refused(text)) => {
@@ -196,6 +199,19 @@ impl Engine {
                     self.retry(item.commit.id, Severity::Hard, &text);
                 }
             }
+        }
+    }
+
+    /// If the service's latest version is the one that was committed without an answer, that is what both sides agreed on: a file that
+    /// has its older content again since then has changed.
+    pub(super) fn find_ours(&mut self, id: ItemId) {
+        let (Some(item), Some(remote)) = (self.work.unsure.get(&id), &self.trees.get(id).remote) else { return };
+        let commit = &item.commit;
+        let deleted = commit.status == Status::Deleted;
+        let same = remote.deleted == deleted && (deleted || (remote.place == commit.place && remote.body == commit.body));
+        let (same, over) = (same && remote.version == commit.version, remote.version >= commit.version);
+        if over && let Some(item) = self.work.unsure.remove(&id).filter(|_| same) {
+            self.note_commit(&item);
         }
     }
 

@@ -210,7 +210,9 @@ impl Engine {
         let news = self.trees.get(item.id).remote.as_ref().is_none_or(|known| known.version < item.version);
         let worth_keeping = !item.deleted || self.trees.get(item.id) != &crate::trees::Item::default();
         if news && worth_keeping {
-            self.put_remote(item.id, Some(item));
+            let id = item.id;
+            self.put_remote(id, Some(item));
+            self.find_ours(id);
         }
     }
 

@@ -87,6 +87,8 @@ pub struct Work {
     pub(super) joining: BTreeSet<ItemId>,
     pub(super) commits: BTreeMap<CommitId, Vec<Committing>>,
     pub(super) unanswered: BTreeSet<CommitId>,
+    /// What was committed without an answer: perhaps it was saved.
+    pub(super) unsure: BTreeMap<ItemId, Committing>,
     pub(super) troubles: BTreeMap<ItemId, Trouble>,
     pub(super) retries: BTreeSet<(u64, ItemId)>,
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt::{self, Write};
 
 /// Lines that are kept.
-const LINES_KEPT: usize = 6000;
+const LINES_KEPT: usize = 40_000;
 
 /// Whether lines are kept for people. The digest is the same either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
