@@ -4,8 +4,10 @@ use super::ledger::Contents;
 use crate::device::Device;
 use crate::server::Server;
 use crate::tree::{Entry, Tree};
+use crate::wait;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
+use std::time::Duration;
 
 /// Part of every temporary name that the client uses beside a person's files.
 const OWN: &str = ".~stacksync-";
@@ -57,8 +59,10 @@ pub fn server_is_tidy(server: &Server) {
         "ticket.key",
         "tls",
     ];
-    let odd: Vec<String> = names(server.data()).into_iter().filter(|name| !known.contains(&name.as_str())).collect();
-    assert!(odd.is_empty(), "left over in the data directory: {odd:?}");
+    // A server that is ready may still be writing where it is.
+    let odd = || names(server.data()).into_iter().filter(|name| !known.contains(&name.as_str())).collect::<Vec<String>>();
+    let gone = wait::try_until(Duration::from_secs(10), || if odd().is_empty() { Ok(()) } else { Err(format!("{:?}", odd())) });
+    assert_eq!(gone, Ok(()), "left over in the data directory");
     let temporary = server.data().join("chunks/tmp");
     let owned: Vec<String> = names(&temporary);
     assert!(owned.len() <= 1, "left over among the chunks: {owned:?}");
@@ -95,7 +99,7 @@ pub fn open_database(file: &Path) -> (Connection, Option<tempfile::TempDir>) {
     let at = copy.as_ref().map_or_else(|| file.to_path_buf(), |copy| copy.path().join("copy"));
     let connection = Connection::open_with_flags(&at, OpenFlags::SQLITE_OPEN_READ_WRITE)
         .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    connection.busy_timeout(std::time::Duration::from_secs(20)).expect("a timeout can be set");
+    connection.busy_timeout(Duration::from_secs(20)).expect("a timeout can be set");
     (connection, copy)
 }
 
