@@ -317,7 +317,7 @@ impl Engine {
                 return;
             }
             self.miss(id);
-        } else if entry.ignored && !self.is_wanted_by_service(folder, &entry.name) {
+        } else if entry.ignored && !self.is_wanted_by_service(folder, &entry.name) && !self.has_other_spelling(folder, &entry) {
             return;
         }
         match self.owner_of(entry.stat.file, entry.stat.kind) {
@@ -385,8 +385,11 @@ impl Engine {
             }
         }
         let mut missing = std::mem::take(&mut self.scans.missing);
-        let lost: Vec<ItemId> = missing.iter().copied().filter(|&id| self.trees.local(id).is_none()).collect();
-        missing.extend(lost.into_iter().flat_map(|id| self.trees.local_descendants(id)));
+        // What was put there after its folder was missed is gone with it, too.
+        let later = missing.iter().flat_map(|&id| self.trees.local_children(Some(id))).map(|(_, child)| child);
+        let later: Vec<ItemId> = later.filter(|child| !missing.contains(child)).collect();
+        missing.extend(later.iter().flat_map(|&id| self.trees.local_descendants(id)));
+        missing.extend(later);
         if self.scans.next_look_ms.is_some() {
             self.scans.first_done = true;
         }
