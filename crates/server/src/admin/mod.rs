@@ -3,6 +3,7 @@
 
 mod copy;
 mod device;
+mod import;
 mod invite;
 mod print;
 mod user;
@@ -12,6 +13,7 @@ use crate::cli::Command;
 use crate::cli::exit::Failure;
 use crate::config::{Config, Datasource};
 use crate::data_dir::DataDir;
+use crate::db::import::Told;
 use crate::db::{Db, DbError, User, UserKey};
 use crate::process;
 use print::Report;
@@ -46,6 +48,10 @@ pub fn run(config: &Config, command: &Command) -> Result<String, Failure> {
             Command::Workspace(command) => workspace::run(config, command).await,
             Command::Device(command) => device::run(config, command).await,
             Command::Copy { to, output } => copy::run(config, to).await.map(|report| report.print(*output)),
+            Command::Import { from, time_zone, quota_unit, output } => {
+                let told = Told { time_zone: time_zone.clone(), quota_unit: *quota_unit };
+                import::run(config, from, &told).await.map(|report| report.print(*output))
+            }
             Command::Completions { .. } => Ok(String::new()),
         }
     })

@@ -75,6 +75,20 @@ pub enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Take in users, devices, workspaces and items from a database of the original StackSync, which is only read
+    Import {
+        /// The database: postgres://user:password@host/database
+        #[arg(long, value_name = "URL")]
+        from: String,
+        /// Time zone in which the original's service ran, e.g. Europe/Madrid
+        #[arg(long, value_name = "ZONE", default_value = "UTC")]
+        time_zone: String,
+        /// What one unit of a quota means in that database, e.g. "1 GiB"
+        #[arg(long, value_name = "SIZE", value_parser = config::value::size)]
+        quota_unit: Option<u64>,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Print the completions of a shell
     Completions {
         /// Which shell
@@ -306,6 +320,7 @@ mod tests {
             "device list anna",
             "device revoke 6f1c",
             "copy --to postgres://a:b@c/d --json",
+            "import --from postgres://a:b@c/d --time-zone Europe/Madrid --quota-unit 1GiB --json",
             "completions bash",
         ] {
             assert!(parse(line).is_ok(), "{line}");

@@ -9,6 +9,7 @@ mod columns;
 mod error;
 #[cfg(any(test, feature = "hostile"))]
 pub mod hostile;
+pub mod import;
 mod outbox;
 mod postgres;
 mod request;

@@ -4,8 +4,8 @@
 //! step everything is read back from the target and compared by count and checksum. Ids, revisions, the epoch, stored answers and
 //! untold notices stay what they are, so devices notice nothing. Bytes at rest are no metadata: they stay where they are.
 
-mod postgres;
-mod sqlite;
+pub(super) mod postgres;
+pub(super) mod sqlite;
 mod table;
 #[cfg(test)]
 mod tests;

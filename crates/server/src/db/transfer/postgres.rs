@@ -9,7 +9,7 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 /// What failed in the database.
-enum Wrong {
+pub(in crate::db) enum Wrong {
     Sql(SqlError),
     Store(DbError),
 }
@@ -26,15 +26,20 @@ impl From<DbError> for Wrong {
     }
 }
 
-fn failed(place: &PostgresPlace, error: impl Into<Wrong>) -> TransferError {
-    let error = match error.into() {
+/// The same as an error of the store.
+pub(in crate::db) fn error(wrong: Wrong) -> DbError {
+    match wrong {
         Wrong::Sql(error) => told(&error),
         Wrong::Store(error) => error,
-    };
-    TransferError::Failed { place: place.to_string(), error }
+    }
 }
 
-async fn open(place: &PostgresPlace) -> Result<Link, TransferError> {
+fn failed(place: &PostgresPlace, wrong: impl Into<Wrong>) -> TransferError {
+    TransferError::Failed { place: place.to_string(), error: error(wrong.into()) }
+}
+
+/// A connection to a database of this program's format.
+pub(in crate::db) async fn open(place: &PostgresPlace) -> Result<Link, TransferError> {
     let unreachable = |reason: String| OpenError::Unreachable { place: place.to_string(), reason };
     let links = Links::new(place).map_err(unreachable)?;
     migrate::migrate(&links, &place.to_string()).await?;
@@ -180,7 +185,7 @@ async fn is_empty(link: &Link) -> Result<bool, Wrong> {
 }
 
 /// New rows get numbers after those that were brought.
-async fn count_on(link: &Link, table: &Table) -> Result<(), SqlError> {
+pub(in crate::db) async fn count_on(link: &Link, table: &Table) -> Result<(), SqlError> {
     let Some((_, number, _)) = table.columns.first().filter(|_| table.numbered) else { return Ok(()) };
     let name = table.name;
     let sql =
@@ -216,7 +221,8 @@ const fn array_of(kind: Column) -> Type {
     }
 }
 
-async fn insert(link: &Link, table: &Table, rows: &[Row]) -> Result<(), Wrong> {
+/// Writes rows.
+pub(in crate::db) async fn insert(link: &Link, table: &Table, rows: &[Row]) -> Result<(), Wrong> {
     let columns: Vec<_> =
         table.columns.iter().enumerate().map(|(at, (.., kind))| (values(rows, at, *kind), array_of(*kind))).collect();
     let params: Vec<(&(dyn ToSql + Sync), Type)> =

@@ -134,9 +134,10 @@ async fn fill(file: &Path, mut parts: Parts) -> Result<Report, TransferError> {
     Ok(report)
 }
 
-fn insert(transaction: &Transaction<'_>, table: &Table, rows: &[Row]) -> rusqlite::Result<()> {
+/// Writes rows.
+pub(in crate::db) fn insert(connection: &Connection, table: &Table, rows: &[Row]) -> rusqlite::Result<()> {
     let holes = vec!["?"; table.columns.len()].join(", ");
-    let mut statement = transaction.prepare_cached(&format!("INSERT INTO {} ({}) VALUES ({holes})", table.name, names(table)))?;
+    let mut statement = connection.prepare_cached(&format!("INSERT INTO {} ({}) VALUES ({holes})", table.name, names(table)))?;
     for row in rows {
         let values = row.iter().map(|cell| match cell {
             Cell::Null => Value::Null,
