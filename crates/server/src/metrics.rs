@@ -203,6 +203,17 @@ fn position(words: &[&str], word: &str) -> usize {
     words.iter().position(|known| *known == word).unwrap_or(words.len() - 1)
 }
 
+/// The message broker at one moment.
+#[derive(Debug)]
+pub struct BrokerNow {
+    /// Counters of the transport.
+    pub counters: StatsSnapshot,
+    /// Whether there is a connection.
+    pub connected: bool,
+    /// Whether it takes no messages.
+    pub blocked: bool,
+}
+
 impl Metrics {
     /// What became of one item of a commit.
     pub fn verdict(&self, verdict: &Verdict) {
@@ -232,7 +243,7 @@ impl Metrics {
     }
 
     /// The page for Prometheus.
-    pub fn render(&self, db: &DbStats, objectmq: &StatsSnapshot) -> String {
+    pub fn render(&self, db: &DbStats, objectmq: &StatsSnapshot, broker: Option<&BrokerNow>) -> String {
         let mut page = Page(String::with_capacity(16 * 1024));
         self.render_http(&mut page);
         self.render_service(&mut page);
@@ -240,6 +251,18 @@ impl Metrics {
         page.head("stacksync_objectmq", "untyped", "Counters of the message transport, by name.");
         for (name, value) in objectmq.entries() {
             page.line("stacksync_objectmq", &[("counter", name)], value);
+        }
+        if let Some(broker) = broker {
+            page.gauge(
+                "stacksync_broker_connected",
+                "Whether there is a connection to the message broker.",
+                broker.connected.into(),
+            );
+            page.gauge("stacksync_broker_blocked", "Whether the message broker takes no messages.", broker.blocked.into());
+            page.head("stacksync_broker", "untyped", "Counters of the transport over the message broker, by name.");
+            for (name, value) in broker.counters.entries() {
+                page.line("stacksync_broker", &[("counter", name)], value);
+            }
         }
         page.0
     }
@@ -381,7 +404,7 @@ mod tests {
         metrics.request(Route::Join, 429, Duration::from_millis(3));
         metrics.call("commit", Outcome::Answer, Duration::from_millis(1));
         metrics.call("nonsense\"\n", Outcome::Error, Duration::from_secs(60));
-        let page = metrics.render(&DbStats::default(), &StatsSnapshot::default());
+        let page = metrics.render(&DbStats::default(), &StatsSnapshot::default(), None);
         for line in [
             "stacksync_commit_items_total{verdict=\"cycle\"} 1",
             "stacksync_http_requests_total{route=\"join\",status=\"4xx\"} 1",

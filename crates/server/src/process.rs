@@ -1,18 +1,23 @@
 //! The service as a process: starts the parts in order, tells where it is, and stops without losing what it took.
 
 use crate::cli::exit::{Exit, Failure};
-use crate::config::{Config, Datasource, Tls};
+use crate::config::{AmqpTransport, Config, Datasource, MessageTransport, OriginalClients, Tls};
 use crate::data_dir::certificate::{self, CertificateError};
 use crate::data_dir::server_file::ServerFile;
 use crate::data_dir::{self, DataDir, Lock};
 use crate::db::Db;
 use crate::http::listen::Listener;
 use crate::http::{self, Door};
+use crate::legacy;
 use crate::metrics::Metrics;
-use crate::service::{ChunkService, Connected, Context, Gate, Notices, SyncService};
+use crate::service::{
+    ChunkService, Connected, Context, Elsewhere, Gate, Instances, Notices, OriginalDoor, OriginalService, Relay, SyncService,
+};
+use objectmq::amqp::Amqp;
+use objectmq::envelope::Encodings;
 use objectmq::local::{Hub, HubLimits};
 use objectmq::websocket::{self, CloseReason, DoorOptions};
-use objectmq::{AnswerLimits, BindOptions, Binding, Broker};
+use objectmq::{AnswerLimits, BindOptions, Binding, Broker, Transport};
 use stacksync_chunks::store::FolderStore;
 use stacksync_chunks::ticket::TicketKey;
 use stacksync_protocol::{CHUNK_SERVICE, SYNC_SERVICE};
@@ -33,6 +38,7 @@ pub struct Running {
     shutdown_wait: Duration,
     bindings: Vec<Binding>,
     broker: Broker,
+    beyond: Option<Beyond>,
     sessions: websocket::Door,
     /// Stops accepting connections and watching sessions.
     stop_door: CancellationToken,
@@ -95,14 +101,21 @@ pub async fn start(config: &Config) -> Result<Running, Failure> {
     let metrics = Arc::new(Metrics::default());
     let hub = Hub::new(HubLimits::default());
     let broker = Broker::new(Arc::new(hub.clone()));
-    let context = open_service(config, &data, &broker, &metrics).await?;
+    let beyond = match &config.messages {
+        MessageTransport::Builtin => None,
+        MessageTransport::Amqp(amqp) => Some(Beyond::connect(amqp).await?),
+    };
+    let context = open_service(config, &data, &broker, beyond.as_ref(), &metrics).await?;
     let listener = Listener::bind(config.listen, tls_config, config.http, metrics).await.map_err(|error| {
         Failure::new(Exit::Http, format!("cannot listen on {}: {error}; choose another address with http.listen", config.listen))
     })?;
     let address = listener.address().map_err(|error| Failure::new(Exit::Http, error))?;
     let url = url(config, address);
     let fingerprint = tls.and_then(|(_, _, fingerprint)| fingerprint);
-    let bindings = bind_objects(config, &broker, &context).await?;
+    let mut bindings = bind_objects(config, &broker, &context).await?;
+    if let Some(beyond) = &beyond {
+        bindings.extend(beyond.bind(config, &broker, &context).await?);
+    }
     let mut running = Running {
         url: url.clone(),
         address,
@@ -111,6 +124,7 @@ pub async fn start(config: &Config) -> Result<Running, Failure> {
         shutdown_wait: config.shutdown_wait,
         bindings,
         broker,
+        beyond,
         sessions: websocket::Door::new(hub.clone(), DoorOptions::default()),
         stop_door: CancellationToken::new(),
         stop_notices: CancellationToken::new(),
@@ -155,8 +169,19 @@ pub(crate) async fn open_db(config: &Config, data: &DataDir) -> Result<Db, Failu
     opened.map_err(|error| Failure::new(Exit::Database, error))
 }
 
-async fn open_service(config: &Config, data: &DataDir, broker: &Broker, metrics: &Arc<Metrics>) -> Result<Arc<Context>, Failure> {
+async fn open_service(
+    config: &Config,
+    data: &DataDir,
+    broker: &Broker,
+    beyond: Option<&Beyond>,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<Context>, Failure> {
     let db = open_db(config, data).await?;
+    let notices = Notices::new(broker.clone(), Arc::clone(metrics));
+    let notices = match beyond {
+        None => notices,
+        Some(beyond) => notices.and(beyond.notices(&db, metrics)),
+    };
     let store = FolderStore::open(&data.chunks()).map_err(|error| Failure::new(Exit::Config, error))?;
     let tickets = TicketKey::open(&data.ticket_key()).map_err(|error| Failure::new(Exit::Config, error))?;
     Ok(Arc::new(Context {
@@ -166,7 +191,7 @@ async fn open_service(config: &Config, data: &DataDir, broker: &Broker, metrics:
         store: Arc::new(store),
         tickets,
         ticket_lifetime: config.ticket_lifetime,
-        notices: Notices::new(broker.clone(), Arc::clone(metrics)),
+        notices,
         metrics: Arc::clone(metrics),
     }))
 }
@@ -176,6 +201,52 @@ async fn bind_objects(config: &Config, broker: &Broker, context: &Arc<Context>) 
     let sync = broker.bind(SYNC_SERVICE, Arc::new(SyncService(Arc::clone(context))), options.clone()).await;
     let chunks = broker.bind(CHUNK_SERVICE, Arc::new(ChunkService(Arc::clone(context))), options).await;
     [sync, chunks].into_iter().map(|binding| binding.map_err(|error| Failure::new(Exit::ObjectMq, error))).collect()
+}
+
+/// The message broker, and who is reached by it.
+struct Beyond {
+    transport: Amqp,
+    instances: Instances,
+    /// Speaks as the original did.
+    original: Broker,
+    door: Option<OriginalClients>,
+}
+
+impl Beyond {
+    async fn connect(config: &AmqpTransport) -> Result<Beyond, Failure> {
+        let connected = Amqp::connect(config.broker.clone()).await;
+        let transport = connected.map_err(|trouble| Failure::new(Exit::ObjectMq, format!("message broker: {trouble}")))?;
+        let encodings = Encodings::original(config.encoding, Arc::new(legacy::catalog()));
+        Ok(Beyond {
+            instances: Instances { broker: Broker::new(Arc::new(transport.clone())), own: uuid::Uuid::new_v4() },
+            original: Broker::with_encodings(Arc::new(transport.clone()), encodings),
+            transport,
+            door: config.original.clone(),
+        })
+    }
+
+    fn notices(&self, db: &Db, metrics: &Arc<Metrics>) -> Elsewhere {
+        let door = self.door.clone().map(|allowed| (self.original.clone(), Arc::new(OriginalDoor::new(allowed, db.clone()))));
+        Elsewhere::start(self.instances.clone(), door, db.clone(), Arc::clone(metrics))
+    }
+
+    /// Takes part in what the other instances do, and lets clients of the original in, if they are.
+    async fn bind(&self, config: &Config, here: &Broker, context: &Arc<Context>) -> Result<Vec<Binding>, Failure> {
+        let failed = |error| Failure::new(Exit::ObjectMq, error);
+        let relay = Arc::new(Relay { own: self.instances.own, here: here.clone() });
+        let mut bindings = vec![self.instances.broker.listen(Relay::REFERENCE, relay).await.map_err(failed)?];
+        if let Some(allowed) = &self.door {
+            let door = Arc::new(OriginalDoor::new(allowed.clone(), context.db.clone()));
+            let object = Arc::new(OriginalService { context: Arc::clone(context), door });
+            let options = BindOptions { workers: config.workers, answers: AnswerLimits::default() };
+            bindings.push(self.original.bind(SYNC_SERVICE, object, options).await.map_err(failed)?);
+            tracing::warn!(
+                "clients of the original StackSync are let in without credentials (legacy.clients=on): {}. Let nobody else reach it",
+                allowed.meaning()
+            );
+        }
+        Ok(bindings)
+    }
 }
 
 impl Running {
@@ -193,7 +264,8 @@ impl Running {
     fn open(&mut self, config: &Config, context: &Arc<Context>, hub: &Hub, listener: Listener) {
         let connected = Arc::new(Connected::default());
         let door =
-            Door::new(Arc::clone(context), Arc::clone(hub.stats()), self.sessions.clone(), Arc::clone(&connected), &config.http);
+            Door::new(Arc::clone(context), Arc::clone(hub.stats()), self.sessions.clone(), Arc::clone(&connected), &config.http)
+                .with_broker(self.beyond.as_ref().map(|beyond| beyond.transport.clone()));
         let router = http::router(Arc::new(door));
         self.watching.spawn(listener.serve(router, self.stop_door.clone(), self.connections.clone()));
         let (watched, sessions, stop) = (Arc::clone(context), self.sessions.clone(), self.stop_door.clone());
@@ -207,7 +279,7 @@ impl Running {
     /// Stops: accepts nothing more, finishes what was taken, tells everybody of it, closes. Waits no longer than configured.
     pub async fn stop(self) {
         tracing::info!("stopping");
-        let Self { bindings, broker, sessions, stop_door, stop_notices, connections, watching, publishing, .. } = self;
+        let Self { bindings, broker, beyond, sessions, stop_door, stop_notices, connections, watching, publishing, .. } = self;
         let finished = async {
             stop_door.cancel();
             futures_util::future::join_all(bindings.into_iter().map(Binding::unbind)).await;
@@ -219,6 +291,9 @@ impl Running {
             publishing.wait().await;
             sessions.close(&CloseReason::new(CloseReason::AWAY, "The service stops.")).await;
             broker.close().await;
+            if let Some(beyond) = beyond {
+                beyond.transport.close().await;
+            }
             connections.wait().await;
         };
         if tokio::time::timeout(self.shutdown_wait, finished).await.is_err() {

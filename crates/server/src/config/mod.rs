@@ -5,10 +5,12 @@
 
 #[cfg(any(test, feature = "hostile"))]
 pub mod hostile;
+pub mod omq;
 pub mod table;
 pub mod value;
 
 use crate::db::{PostgresPlace, PostgresTls, Statements};
+pub use omq::{AmqpTransport, MessageTransport, OriginalClients};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -32,6 +34,8 @@ pub struct Config {
     pub tls: Tls,
     /// Limits of the HTTP door.
     pub http: HttpLimits,
+    /// How messages travel.
+    pub messages: MessageTransport,
     /// Requests to the service that are worked on at the same time.
     pub workers: usize,
     /// Life of a join code.
@@ -316,6 +320,7 @@ fn build(values: &Values) -> Result<Config, String> {
             body_timeout: time("http.body_timeout")?,
             upload_memory: value::size(text("http.upload_memory"))?,
         },
+        messages: omq::transport(values)?,
         workers: number("omq.num_threads")?,
         join_lifetime: time("join.lifetime")?,
         ticket_lifetime: time("ticket.lifetime")?,

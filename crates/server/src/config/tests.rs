@@ -1,6 +1,9 @@
 //! Tables of configurations and what they mean.
 
 use super::*;
+use objectmq::amqp::{AmqpConfig, QueueFlags};
+use objectmq::envelope::Encoding;
+use stacksync_core::values::WorkspaceId;
 
 fn from_file(text: &str) -> Result<Config, ConfigError> {
     let folder = tempfile::tempdir().unwrap();
@@ -58,13 +61,24 @@ fn what_is_wrong_says_what_to_do() {
         ("rainbow=1", "unknown key 'rainbow'; --dump-config shows all keys"),
         ("http.listen=8181", "http.listen: '8181' is not an address and port"),
         ("datasource=oracle", "datasource: 'oracle' is not known; use sqlite, postgresql"),
-        ("omq.transport=amqp", "'amqp' is not in this version; use builtin"),
+        ("omq.transport=pigeon", "'pigeon' is not known; use builtin, amqp"),
+        (
+            "omq.serializer=java",
+            "omq.serializer=java has no effect with omq.transport=builtin; set omq.transport=amqp or remove it",
+        ),
+        ("omq.serializer=kryo", "'kryo' is not in this version; use gson, java"),
+        ("omq.transport=amqp\nomq.host=a:b", "omq.host: 'a:b' is no host"),
+        ("omq.transport=amqp\nomq.delivery_mode=3", "omq.delivery_mode: '3' is not known; use 1, 2"),
+        ("omq.transport=amqp\nomq.message_ttl_queue=soon", "omq.message_ttl_queue: 'soon' is not a number of milliseconds"),
+        ("omq.transport=amqp\nomq.ssl_ca=/ca", "omq.ssl_ca has no effect without omq.enable_ssl=true"),
+        ("omq.transport=amqp\nomq.queue_type=quorum\nomq.auto_delete=true", "such queues are neither exclusive nor deleted"),
+        ("omq.transport=amqp\nlegacy.users=anna", "legacy.users has no effect without legacy.clients=on"),
+        ("omq.transport=amqp\nlegacy.clients=on", "say whose with legacy.users"),
+        ("omq.transport=amqp\nlegacy.clients=on\nlegacy.users=*\nlegacy.workspaces=x", "'x' is not the id of a workspace"),
+        ("legacy.clients=on", "'legacy.clients' has no effect with omq.transport=builtin; set omq.transport=amqp or remove it"),
         ("storage=swift", "'swift' is not in this version; use filesystem"),
         ("postgresql.host=db", "'postgresql.host' has no effect with datasource=sqlite; set datasource=postgresql or remove it"),
-        (
-            "omq.host=mq",
-            "'omq.host' has no effect with omq.transport=builtin, and omq.transport=amqp is not in this version; remove it",
-        ),
+        ("omq.host=mq", "'omq.host' has no effect with omq.transport=builtin; set omq.transport=amqp or remove it"),
         ("swift.host=s", "'swift.host' has no effect with storage=filesystem, and storage=swift is not in this version; remove it"),
         ("datasource=postgresql\npostgresql.port=0", "postgresql.port: '0' is not a number from 1 to 65535"),
         ("datasource=postgresql\npostgresql.tls.ca=/ca", "postgresql.tls.ca has no effect without postgresql.tls=verify"),
@@ -153,4 +167,51 @@ fn files_of_java_are_read() {
 fn a_missing_file_is_named() {
     let error = load(&Sources { file: Some("/no/such/file".into()), ..Sources::default() }).unwrap_err();
     assert_eq!(error.to_string(), "'/no/such/file' file not found");
+}
+
+#[test]
+fn the_message_broker_has_the_defaults_of_the_original() {
+    let MessageTransport::Amqp(amqp) = from_file("omq.transport=amqp").unwrap().messages else { panic!() };
+    let original = AmqpConfig {
+        rpc_exchange: "rpc_global_exchange".to_owned(),
+        connection_name: "stacksync-server".to_owned(),
+        ..AmqpConfig::default()
+    };
+    assert_eq!(format!("{:?}", amqp.broker), format!("{original:?}"));
+    assert_eq!(amqp.encoding, Encoding::JAVA);
+    assert!(amqp.original.is_none());
+}
+
+#[test]
+fn one_key_means_two_queues() {
+    let flags = |text: &str| {
+        let MessageTransport::Amqp(amqp) = from_file(&format!("omq.transport=amqp\n{text}")).unwrap().messages else { panic!() };
+        let of = |flags: QueueFlags| [flags.durable, flags.exclusive, flags.auto_delete];
+        [of(amqp.broker.object_queues), of(amqp.broker.reply_queues), of(amqp.broker.multi_queues)]
+    };
+    assert_eq!(flags(""), [[false; 3], [false, true, true], [false, true, true]]);
+    assert_eq!(flags("omq.durable_queue=true"), [[true, false, false], [true, true, true], [false, true, true]]);
+    assert_eq!(flags("omq.exclusive_queue=true\nomq.auto_delete=false")[..2], [[false, true, false], [false, true, false]]);
+    assert_eq!(flags("omq.exclusive_mqueue=false\nomq.auto_mdelete=false\nomq.durable_mqueue=true")[2], [true, false, false]);
+}
+
+#[test]
+fn the_door_for_clients_of_the_original_is_as_wide_as_is_said() {
+    let door = |text: &str| {
+        let MessageTransport::Amqp(amqp) = from_file(&format!("omq.transport=amqp\nlegacy.clients=on\n{text}")).unwrap().messages
+        else {
+            panic!()
+        };
+        amqp.original.unwrap()
+    };
+    let workspace: WorkspaceId = "fedcba98-7654-4321-8123-0123456789ab".parse().unwrap();
+    let all = door("legacy.users=*");
+    assert!(all.names("id", "anna", "anna@example.org") && all.includes(workspace));
+    assert!(all.meaning().contains("every user"));
+    let some = door("legacy.users=Anna, ben@example.org\nlegacy.workspaces=fedcba98-7654-4321-8123-0123456789ab");
+    assert!(
+        some.names("id", "ANNA", "a@b") && some.names("id", "b", "Ben@example.org") && !some.names("id", "carl", "c@example.org")
+    );
+    assert!(some.includes(workspace) && !some.includes("00000000-0000-4000-8000-000000000001".parse().unwrap()));
+    assert!(some.meaning().contains("the users anna, ben@example.org"));
 }

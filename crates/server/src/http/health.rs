@@ -2,9 +2,11 @@
 
 use super::{Door, Problem};
 use crate::data_dir::DataDir;
+use crate::metrics::BrokerNow;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use objectmq::{ConnectionState, Transport};
 use stacksync_core::values::WorkspaceId;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -45,6 +47,11 @@ async fn try_to_write(data: &DataDir) -> std::io::Result<()> {
 
 pub async fn metrics(State(door): State<Arc<Door>>) -> impl IntoResponse {
     let service = &door.service;
-    let page = service.metrics.render(&service.db.stats(), &door.objectmq.snapshot());
+    let broker = door.broker.as_ref().map(|broker| BrokerNow {
+        counters: broker.stats().snapshot(),
+        connected: *broker.state().borrow() == ConnectionState::Connected,
+        blocked: broker.blocked().is_some(),
+    });
+    let page = service.metrics.render(&service.db.stats(), &door.objectmq.snapshot(), broker.as_ref());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page)
 }

@@ -22,6 +22,7 @@ pub use problem::Problem;
 use crate::config::HttpLimits;
 use crate::metrics::{Metrics, Route};
 use crate::service::{Connected, Context};
+use ::objectmq::amqp::Amqp;
 use ::objectmq::{Stats, websocket};
 use attempts::Attempts;
 use axum::Router;
@@ -41,6 +42,8 @@ pub struct Door {
     pub service: Arc<Context>,
     /// Counters of the transport.
     pub objectmq: Arc<Stats>,
+    /// The message broker, if there is one.
+    pub broker: Option<Amqp>,
     /// The sessions of devices.
     pub sessions: websocket::Door,
     /// Which devices have one.
@@ -61,11 +64,17 @@ impl Door {
         Self {
             service,
             objectmq,
+            broker: None,
             sessions,
             connected,
             attempts: Mutex::new(Attempts::new(Instant::now())),
             uploads: Uploads::new(limits),
         }
+    }
+
+    /// The same, with a message broker to tell of.
+    pub fn with_broker(self, broker: Option<Amqp>) -> Self {
+        Self { broker, ..self }
     }
 }
 

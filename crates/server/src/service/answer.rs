@@ -3,7 +3,7 @@
 //! Pure. The order is that of the request; what could not be understood is refused item by item, beside what the store judged.
 
 use super::border::Items;
-use crate::db::{CommitOutcome, Made};
+use crate::db::{ChangedItem, CommitOutcome, Made};
 use stacksync_core::commit::{ItemCommit, Refusal, Verdict};
 use stacksync_core::values::{RemoteItem, Status, WorkspaceId};
 use stacksync_protocol::item::{BadItem, ItemMetadata};
@@ -43,21 +43,32 @@ pub fn to_committer(asked: &Asked, outcome: &CommitOutcome) -> CommitNotificatio
     notification
 }
 
-/// The notice to everyone who follows the workspace, where nobody waits for more: the accepted versions, unless they are many.
+/// The notice to everyone who follows the workspace, where nobody waits for more: the accepted versions.
 pub fn to_followers(workspace: WorkspaceId, request_id: &str, outcome: &Arc<CommitOutcome>) -> CommitNotification {
     let accepted = outcome.answer.verdicts.iter().zip(&outcome.made).filter_map(|(verdict, made)| match verdict {
         Verdict::Accepted(item) => Some(told(item, *made, workspace)),
         Verdict::Existing(_) | Verdict::Refused { .. } => None,
     });
     let mut notification = CommitNotification {
-        items: accepted.take(NOTICE_ITEMS_MAX + 1).collect(),
+        items: accepted.collect(),
         from_revision: Some(outcome.answer.from.0),
         to_revision: Some(outcome.answer.to.0),
         ..CommitNotification::default()
     };
-    shorten(&mut notification);
     stamp(&mut notification, workspace, Some(request_id.to_owned()), outcome);
     notification
+}
+
+/// The same of changes that were found later; who made them, and that others were refused, is not known any more.
+pub fn of_changes(workspace: WorkspaceId, request_id: &str, changes: &[ChangedItem]) -> CommitNotification {
+    let of_change =
+        |change: &ChangedItem| told(&change.item, Some(Made { status: change.status, device: change.device }), workspace);
+    CommitNotification {
+        items: changes.iter().map(of_change).collect(),
+        request_id: Some(request_id.to_owned()),
+        workspace_id: Some(workspace.0),
+        ..CommitNotification::default()
+    }
 }
 
 /// Leaves the items out where they are too much for a notice.

@@ -9,6 +9,9 @@ use stacksync_core::values::{DeviceId, ItemId, Kind};
 use stacksync_protocol::item::{BadItem, ItemMetadata};
 use std::collections::HashMap;
 
+/// Adler-32 of nothing.
+const EMPTY_CHECKSUM: i64 = 1;
+
 /// The items of a commit, each understood or not, in order.
 pub struct Items {
     /// One per item of the request.
@@ -28,11 +31,20 @@ pub enum TooMuch {
     Chunks(usize),
 }
 
+/// Who sends items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// Whoever has a token: one of our own clients, or one that does as the original did, which is seen by its items.
+    Device,
+    /// A client of the original, which came by its own door.
+    Original,
+}
+
 /// Understands the items that this device sent.
 ///
 /// # Errors
 /// [`TooMuch`].
-pub fn understand(device: DeviceId, sent: &[ItemMetadata]) -> Result<Items, TooMuch> {
+pub fn understand(device: DeviceId, sent: &[ItemMetadata], sender: Sender) -> Result<Items, TooMuch> {
     if sent.len() > COMMIT_ITEMS_MAX {
         return Err(TooMuch::Items(sent.len()));
     }
@@ -40,7 +52,7 @@ pub fn understand(device: DeviceId, sent: &[ItemMetadata]) -> Result<Items, TooM
     if chunks > COMMIT_CHUNKS_MAX {
         return Err(TooMuch::Chunks(chunks));
     }
-    if sent.iter().all(is_ours) {
+    if sender == Sender::Device && sent.iter().all(is_ours) {
         let items = sent.iter().map(ItemMetadata::to_commit).collect();
         return Ok(Items { items, place_rule: PlaceRule::Full });
     }
@@ -64,6 +76,10 @@ fn resolve(device: DeviceId, sent: &ItemMetadata, minted: &mut HashMap<i64, i64>
         let id = item.id.unwrap_or_else(|| *minted.entry(temporary).or_insert_with(|| item_id(device, temporary).get()));
         minted.insert(temporary, id);
         item.id = Some(id);
+    }
+    if item.checksum == -1 && item.size == 0 {
+        // What the original's desktop client says of an empty file.
+        item.checksum = EMPTY_CHECKSUM;
     }
     if item.status == "DELETED" && item.chunk_sizes.is_none() {
         // What a deleted item held is known here; the names alone say nothing.
@@ -108,7 +124,7 @@ mod tests {
             ItemMetadata { temp_id: Some(-5), version: 2, status: "RENAMED".into(), ..folder("c") },
         ];
         let ids = |device| {
-            let understood = understand(device, &sent).unwrap();
+            let understood = understand(device, &sent, Sender::Device).unwrap();
             assert_eq!(understood.place_rule, PlaceRule::AsOriginal);
             let items: Vec<_> = understood.items.into_iter().map(Result::unwrap).collect();
             assert_eq!(items[1].place.parent, Some(items[0].id));
@@ -122,7 +138,7 @@ mod tests {
     #[test]
     fn a_temporary_parent_must_come_first() {
         let sent = [ItemMetadata { temp_id: Some(7), parent_id: Some(-5), ..folder("b") }];
-        let understood = understand(DEVICE, &sent).unwrap();
+        let understood = understand(DEVICE, &sent, Sender::Device).unwrap();
         assert_eq!(understood.items[0].as_ref().unwrap_err().field, "parentId");
     }
 
@@ -130,7 +146,7 @@ mod tests {
     fn our_own_items_pass_as_they_are() {
         let file = ItemMetadata { is_folder: false, chunk_sizes: Some(Vec::new()), ..folder("f") };
         let sent = [ItemMetadata { id: Some(9), ..folder("a") }, ItemMetadata { id: Some(10), parent_id: Some(9), ..file }];
-        let understood = understand(DEVICE, &sent).unwrap();
+        let understood = understand(DEVICE, &sent, Sender::Device).unwrap();
         assert_eq!(understood.place_rule, PlaceRule::Full);
         assert!(understood.items.iter().all(Result::is_ok));
     }
@@ -143,13 +159,13 @@ mod tests {
             ItemMetadata { chunks: vec!["chk-00".into()], size: 5, version: 2, status: "DELETED".into(), ..file.clone() },
             file,
         ];
-        let understood = understand(DEVICE, &sent).unwrap();
+        let understood = understand(DEVICE, &sent, Sender::Device).unwrap();
         assert_eq!(understood.items[0].as_ref().unwrap_err().field, "chunkSizes");
         assert!(understood.items[1].is_ok() && understood.items[2].is_ok());
     }
 
     #[test]
     fn a_commit_is_bounded() {
-        assert_eq!(understand(DEVICE, &vec![folder("a"); 1_001]).err(), Some(TooMuch::Items(1_001)));
+        assert_eq!(understand(DEVICE, &vec![folder("a"); 1_001], Sender::Device).err(), Some(TooMuch::Items(1_001)));
     }
 }

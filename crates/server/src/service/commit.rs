@@ -4,7 +4,7 @@
 //! answer, as in the original.
 
 use super::answer::{Asked, to_committer};
-use super::border::understand;
+use super::border::{Sender, understand};
 use super::{Authorized, Context, Fault, Principal};
 use crate::db::{Commit, CommitOutcome};
 use stacksync_chunks::crash_point;
@@ -28,6 +28,7 @@ pub async fn commit(
     context: &Context,
     caller: &Principal,
     request: CommitRequest,
+    sender: Sender,
     how: Answered,
 ) -> Result<CommitNotification, Fault> {
     caller.check(request.user_id, request.device_id)?;
@@ -35,7 +36,7 @@ pub async fn commit(
         return Err(Fault::Invalid(format!("A request id has at most {REQUEST_ID_BYTES_MAX} bytes.")));
     }
     let place = context.gate.workspace(caller, WorkspaceId(request.workspace_id)).await?;
-    let understood = understand(caller.device, &request.items).map_err(|error| Fault::Invalid(error.to_string()))?;
+    let understood = understand(caller.device, &request.items, sender).map_err(|error| Fault::Invalid(error.to_string()))?;
     // Without an id of its own no retry can be recognised.
     let id = request.request_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let asked = Arc::new(Asked { workspace: place.workspace(), request_id: request.request_id, sent: request.items, understood });

@@ -8,25 +8,30 @@ mod answer;
 mod border;
 mod chunks;
 mod commit;
+mod elsewhere;
 mod fault;
 mod gate;
 #[cfg(any(test, feature = "hostile"))]
 pub mod hostile;
 mod methods;
 mod notices;
+mod original;
 mod read;
 mod session;
 
 pub use chunks::ChunkService;
+pub use elsewhere::{Elsewhere, Instances, Relay};
 pub use fault::Fault;
 pub use gate::{Authorized, Gate, Principal};
 pub use methods::{ChunkMethod, OBJECTS, SyncMethod};
 pub use notices::Notices;
+pub use original::{OriginalDoor, OriginalService};
 pub use session::{Connected, SessionGate};
 
 use crate::data_dir::DataDir;
 use crate::db::Db;
 use crate::metrics::{Metrics, Outcome};
+use border::Sender;
 use commit::Answered;
 use objectmq::{BoxFuture, Caller, Incoming, RawValue, RemoteError, RemoteObject, encode_result};
 use serde::Serialize;
@@ -103,7 +108,7 @@ impl SyncService {
         match method {
             SyncMethod::Commit => {
                 let how = if incoming.asynchronous { Answered::ByNotice } else { Answered::Directly };
-                encoded(&commit::commit(context, caller, incoming.param()?, how).await?)
+                encoded(&commit::commit(context, caller, incoming.param()?, Sender::Device, how).await?)
             }
             SyncMethod::GetChanges => read::get_changes(context, caller, incoming.param()?).await,
             SyncMethod::GetWorkspaces => encoded(&read::get_workspaces(context, caller, incoming.param()?).await?),

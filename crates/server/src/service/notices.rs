@@ -4,12 +4,13 @@
 //! that misses one asks for the changes.
 
 use super::answer::{Asked, shorten, to_committer, to_followers};
+use super::elsewhere::{Elsewhere, NOTIFY_COMMIT, NOTIFY_UPDATE_WORKSPACE, Told};
 use crate::db::{CommitOutcome, Db, Notice, NoticeContent, Outbox};
 use crate::metrics::Metrics;
 use objectmq::Broker;
 use serde::Serialize;
 use stacksync_chunks::crash_point;
-use stacksync_core::values::{DeviceId, WorkspaceId};
+use stacksync_core::values::{DeviceId, Revision, WorkspaceId};
 use stacksync_protocol::sync_service::{CommitNotification, UpdateWorkspaceNotification};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +33,8 @@ type Key = (DeviceId, String);
 pub struct Notices {
     broker: Broker,
     metrics: Arc<Metrics>,
+    /// Others than those who are connected here.
+    elsewhere: Option<Elsewhere>,
     /// Commits whose committer waits for the notice: he is told of every item, not only of what was saved.
     expected: Mutex<HashMap<Key, Arc<Asked>>>,
 }
@@ -60,7 +63,12 @@ impl Drop for Expected<'_> {
 impl Notices {
     /// Publishes through this broker.
     pub fn new(broker: Broker, metrics: Arc<Metrics>) -> Self {
-        Self { broker, metrics, expected: Mutex::default() }
+        Self { broker, metrics, elsewhere: None, expected: Mutex::default() }
+    }
+
+    /// The same, but that others are told, too.
+    pub fn and(self, elsewhere: Elsewhere) -> Self {
+        Self { elsewhere: Some(elsewhere), ..self }
     }
 
     fn expected(&self) -> MutexGuard<'_, HashMap<Key, Arc<Asked>>> {
@@ -76,9 +84,21 @@ impl Notices {
 
     /// Tells of a commit of which the outbox does not: a repeated one, or one of which nothing was saved.
     pub async fn publish_commit(&self, asked: &Asked, outcome: &CommitOutcome) {
-        let mut notification = to_committer(asked, outcome);
+        self.tell_commit(asked.workspace, to_committer(asked, outcome), None).await;
+    }
+
+    /// Tells of a commit, here and elsewhere. `unsaid` are the revisions of which the notification does not have the items any more.
+    async fn tell_commit(
+        &self,
+        workspace: WorkspaceId,
+        mut notification: CommitNotification,
+        unsaid: Option<(Revision, Revision)>,
+    ) {
+        if let Some(elsewhere) = &self.elsewhere {
+            elsewhere.tell(&self.metrics, Told::Commit { workspace, notification: Box::new(notification.clone()), unsaid });
+        }
         shorten(&mut notification);
-        self.publish(&asked.workspace.to_string(), "notifyCommit", &notification).await;
+        self.publish(&workspace.to_string(), NOTIFY_COMMIT, &notification).await;
     }
 
     /// Publishes what the outbox brings, until the store is closed or it is told to stop and nothing is left.
@@ -122,16 +142,12 @@ impl Notices {
         match notice.content {
             NoticeContent::Commit { workspace, from, to, device, request_id, outcome } => {
                 let asked = self.expected().remove(&(device, request_id.clone()));
-                let notification = match (outcome, asked) {
-                    (Some(outcome), Some(asked)) => {
-                        let mut notification = to_committer(&asked, &outcome);
-                        shorten(&mut notification);
-                        notification
-                    }
-                    (Some(outcome), None) => to_followers(workspace, &request_id, &outcome),
-                    (None, _) => left_over(workspace, from.0, to.0, request_id),
+                let (notification, unsaid) = match (outcome, asked) {
+                    (Some(outcome), Some(asked)) => (to_committer(&asked, &outcome), None),
+                    (Some(outcome), None) => (to_followers(workspace, &request_id, &outcome), None),
+                    (None, _) => (left_over(workspace, from.0, to.0, request_id), Some((from, to))),
                 };
-                self.publish(&workspace.to_string(), "notifyCommit", &notification).await;
+                self.tell_commit(workspace, notification, unsaid).await;
             }
             NoticeContent::Workspace { user, workspace, name, parent, request_id } => {
                 let notification = UpdateWorkspaceNotification {
@@ -140,7 +156,10 @@ impl Notices {
                     parent_item_id: parent.map(|parent| parent.get()),
                     request_id,
                 };
-                self.publish(&user.to_string(), "notifyUpdateWorkspace", &notification).await;
+                if let Some(elsewhere) = &self.elsewhere {
+                    elsewhere.tell(&self.metrics, Told::Workspace { user, notification: notification.clone() });
+                }
+                self.publish(&user.to_string(), NOTIFY_UPDATE_WORKSPACE, &notification).await;
             }
         }
     }

@@ -11,4 +11,8 @@ mod http;
 mod joining;
 mod matrix;
 mod notices;
+mod original;
 mod program;
+#[path = "../../../objectmq/src/amqp/tests/rabbit.rs"]
+#[allow(dead_code, reason = "not every test stops its broker")]
+mod rabbit;
