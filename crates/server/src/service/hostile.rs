@@ -1,6 +1,6 @@
 //! What must hold of commits whatever items they bring.
 
-use super::border::understand;
+use super::border::{Sender, understand};
 use stacksync_core::commit::{COMMIT_CHUNKS_MAX, COMMIT_ITEMS_MAX};
 use stacksync_core::values::DeviceId;
 use stacksync_protocol::sync_service::CommitRequest;
@@ -12,8 +12,14 @@ use uuid::Uuid;
 /// When that does not hold.
 pub fn commit(bytes: &[u8]) {
     let Ok(request) = serde_json::from_slice::<CommitRequest>(bytes) else { return };
+    for sender in [Sender::Device, Sender::Original] {
+        commit_of(&request, sender);
+    }
+}
+
+fn commit_of(request: &CommitRequest, sender: Sender) {
     let device = DeviceId(Uuid::from_u128(1));
-    let Ok(understood) = understand(device, &request.items) else {
+    let Ok(understood) = understand(device, &request.items, sender) else {
         let chunks: usize = request.items.iter().map(|item| item.chunks.len()).sum();
         return assert!(request.items.len() > COMMIT_ITEMS_MAX || chunks > COMMIT_CHUNKS_MAX);
     };
@@ -23,5 +29,5 @@ pub fn commit(bytes: &[u8]) {
         assert_eq!(item.place.name.as_str(), sent.filename);
         assert!(sent.id.is_none_or(|id| id == item.id.get()));
     }
-    assert!(understand(device, &request.items).is_ok_and(|again| again.items == understood.items));
+    assert!(understand(device, &request.items, sender).is_ok_and(|again| again.items == understood.items));
 }

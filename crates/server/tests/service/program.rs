@@ -68,7 +68,7 @@ fn exit_codes_are_those_of_the_original() {
         (vec!["--nonsense"], 1, "--nonsense"),
         (vec!["-c", "/no/such/file"], 2, "ERROR: '/no/such/file' file not found"),
         (vec!["/no/such/file"], 2, "ERROR: '/no/such/file' file not found"),
-        (vec!["-c", &file("p", "datasource=postgresql")], 3, "'postgresql' is not in this version; use sqlite"),
+        (vec!["-c", &file("p", "datasource=oracle")], 3, "'oracle' is not known; use sqlite, postgresql"),
         (vec!["-c", &file("k", "http.listn=x")], 7, "did you mean 'http.listen'?"),
         (vec!["user", "list", "--data", "/no/such/directory"], 7, "holds no StackSync data"),
     ] {
