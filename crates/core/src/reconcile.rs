@@ -263,7 +263,9 @@ impl<'a> Case<'a> {
                 self.decide(Step::Disk(DiskStep::RemoveFolder), "deleted on the service")
             };
         }
-        if (local.place != synced.place || !body.same_bytes(&synced.body)) && !planted!(DeleteBeatsLocalEdit) {
+        // A passing name is nobody's wish.
+        let moved = local.place != synced.place && local.place.name != passing_name(self.id);
+        if (moved || !body.same_bytes(&synced.body)) && !planted!(DeleteBeatsLocalEdit) {
             return self.push(
                 local,
                 body,
@@ -354,6 +356,9 @@ impl<'a> Case<'a> {
     /// Commits what the disk has, once its folder, its name and the way up are clear on the service.
     fn push(&self, local: &Local, body: &Body, version: Version, status: Status, reason: &'static str) -> Decision {
         let place = &local.place;
+        if place.name == passing_name(self.id) {
+            return self.decide(Step::Disk(DiskStep::GiveWay), "left under a passing name, and its place is not known any more");
+        }
         if let Some(parent) = place.parent
             && !self.trees.folder_is_remote(Some(parent))
             && !self.context.joining.contains(&parent)

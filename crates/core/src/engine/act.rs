@@ -3,7 +3,7 @@
 use super::work::{Busy, Op, Purpose};
 use super::{DiskAction, Effect, Engine, FileId, OpId, Synced};
 use crate::commit::COMMIT_ITEMS_MAX;
-use crate::names::conflict_name;
+use crate::names::{conflict_name, passing_name};
 use crate::planted;
 use crate::reconcile::{Context, Decision, DiskStep, Step, Wait, reconcile};
 use crate::trees::Local;
@@ -248,8 +248,14 @@ impl Engine {
     }
 
     pub(super) fn start_conflict_move(&mut self, id: ItemId, local: &Local, purpose: Purpose, reason: &'static str) {
+        let item = self.trees.get(id);
+        let before = item.synced.as_ref().map(|synced| &synced.place).or(item.remote.as_ref().map(|remote| &remote.place));
+        let wanted = match before {
+            Some(before) if local.place.name == passing_name(id) => before.name.clone(),
+            Some(_) | None => local.place.name.clone(),
+        };
         let free = (1..CONFLICT_NAMES_MAX)
-            .map(|attempt| conflict_name(&local.place.name, &self.device, self.now.unix_ns, attempt))
+            .map(|attempt| conflict_name(&wanted, &self.device, self.now.unix_ns, attempt))
             .find(|name| {
                 let place = Place { parent: local.place.parent, name: name.clone() };
                 self.trees.local_clash(&place, id).is_none()
