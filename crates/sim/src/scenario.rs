@@ -191,8 +191,9 @@ impl Scenario {
         workspaces.retain(|share| !share.laptops.is_empty());
         let size = random.below(1_000);
         let (steps, start) = match size {
-            0 => (20, random.between(1_000, 3_000) as u32),
-            1..20 => (60, random.between(100, 400) as u32),
+            // Each has thousands of times the work of a small one, so they are few.
+            0 => (20, random.between(400, 1_500) as u32),
+            1..6 => (60, random.between(60, 250) as u32),
             _ => (random.between(3, 40) as u32, random.below(12) as u32),
         };
         let pause = [3, 20, 60, 200][random.below(4)];
