@@ -35,6 +35,14 @@ impl Database {
         }
     }
 
+    /// A fresh one, whatever servers are to use.
+    ///
+    /// # Panics
+    /// If PostgreSQL cannot be started.
+    pub fn fresh() -> Self {
+        Self::create(None)
+    }
+
     fn create(like: Option<&Self>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("story_{}", COUNT.fetch_add(1, Ordering::Relaxed));

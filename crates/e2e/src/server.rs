@@ -45,6 +45,18 @@ impl Server {
         Self { program: programs::server(), data, log, address, database: Database::wanted(), running: None }
     }
 
+    /// The same with its metadata in a database of PostgreSQL, or in its data directory.
+    #[must_use]
+    pub fn with_database(mut self, database: Option<Database>) -> Self {
+        self.database = database;
+        self
+    }
+
+    /// Where its metadata is, if not in its data directory.
+    pub fn database(&self) -> Option<&Database> {
+        self.database.as_ref()
+    }
+
     /// The same with another build of the program.
     #[must_use]
     pub fn with_program(mut self, program: PathBuf) -> Self {

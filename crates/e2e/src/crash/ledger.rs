@@ -5,6 +5,7 @@
 
 use crate::server::Server;
 use crate::tree::{Entry, Tree};
+use crate::{process, wait};
 use stacksync_chunks::pack;
 use stacksync_core::values::ChunkName;
 use std::collections::{BTreeSet, HashSet};
@@ -33,22 +34,46 @@ impl Ledger {
         }));
     }
 
-    /// Nothing that was acknowledged is missing in the service.
+    /// Nothing that was acknowledged is missing in the service. Metadata in PostgreSQL is looked at by [`Self::must_be_copied`] only.
     ///
     /// # Panics
     /// With what is missing.
     pub fn must_be_kept(&mut self, server: &Server) {
-        let named = named(&server.data().join("stacksync.db"));
+        if server.database().is_none() {
+            self.must_be_named(&server.data().join("stacksync.db"));
+        }
         let files: HashSet<String> =
             server.chunk_files().iter().filter_map(|file| Some(file.file_name()?.to_str()?.to_owned())).collect();
         for content in &self.acknowledged {
-            let name = ChunkName::from_bytes(*content);
-            assert!(named.contains(content), "the service forgot a content that it had acknowledged: {name}");
-            assert!(files.contains(&name.to_string()), "the storage lost a content that the service had acknowledged: {name}");
+            let name = ChunkName::from_bytes(*content).to_string();
+            assert!(files.contains(&name), "the storage lost a content that the service had acknowledged: {name}");
         }
         for file in server.chunk_files() {
             prove(&file, &mut self.proven);
         }
+    }
+
+    /// The same for the metadata of a server that runs on PostgreSQL: it is stopped, and its own means copy them to a file.
+    ///
+    /// # Panics
+    /// With what is missing.
+    pub fn must_be_copied(&self, server: &mut Server) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let to = dir.path().join("copy");
+        server.stop();
+        // Services that were killed count as running for some seconds.
+        wait::until("the metadata can be copied", || {
+            let output = server.admin_output(&["copy", "--to", &to.display().to_string()]);
+            if output.status.success() { Ok(()) } else { Err(process::printed(&output)) }
+        });
+        server.start();
+        self.must_be_named(&to.join("stacksync.db"));
+    }
+
+    fn must_be_named(&self, metadata: &Path) {
+        let named = named(metadata);
+        let missing = self.acknowledged.iter().find(|content| !named.contains(*content));
+        assert_eq!(missing, None, "the service forgot a content that it had acknowledged");
     }
 }
 

@@ -71,9 +71,17 @@ impl Play {
     /// # Panics
     /// As [`Play::new`].
     pub fn with(dir: &Path, devices: Vec<Device>, seed: u64) -> Self {
+        Self::on(Server::new(dir).with_database(None), devices, seed)
+    }
+
+    /// The same with this server, which does not run yet.
+    ///
+    /// # Panics
+    /// As [`Play::new`].
+    pub fn on(server: Server, devices: Vec<Device>, seed: u64) -> Self {
         let [client, service] = programs::crashing();
         let mut random = Random::new(seed);
-        let mut server = Server::new(dir).with_program(service.clone());
+        let mut server = server.with_program(service.clone());
         server.start();
         server.add_user("ada");
         let joined: Vec<Device> = devices.into_iter().map(|device| device.with_program(client.clone())).collect();

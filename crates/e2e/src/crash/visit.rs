@@ -5,6 +5,7 @@ use super::points::{Point, Side, all};
 use super::power::device_on;
 use super::{checks, play};
 use crate::device::Device;
+use crate::postgres::Database;
 use crate::programs;
 use crate::server::Server;
 use crate::small_disk::SmallDisk;
@@ -18,6 +19,8 @@ pub enum Scene {
     DeviceSyncs,
     /// The server serves devices that sync every kind of change.
     ServerServes,
+    /// The same with its metadata in PostgreSQL.
+    PostgresServes,
     /// A device joins and begins its state.
     Joining,
     /// A device leaves.
@@ -40,7 +43,9 @@ pub enum Scene {
 
 /// The scene for a point. Whoever adds a point that none of the special ones passes need not add it here.
 pub fn scene(point: &Point) -> Scene {
-    const SPECIAL: [(&str, Scene); 15] = [
+    const SPECIAL: [(&str, Scene); 17] = [
+        ("pg.", Scene::PostgresServes),
+        ("pg-write.", Scene::PostgresServes),
         ("home-file.", Scene::Joining),
         ("state-create.", Scene::Joining),
         ("home-forget.", Scene::Leaving),
@@ -140,13 +145,28 @@ fn change(play: &mut Play, device: usize, number: &mut usize) {
 /// # Panics
 /// As [`device_syncs`].
 pub fn server_serves(dir: &Path, points: &[String]) {
+    server_serves_in(&mut Play::new(dir, 2, 2), points);
+}
+
+/// Visits the points of [`Scene::PostgresServes`].
+///
+/// # Panics
+/// As [`device_syncs`], and if there is no PostgreSQL.
+pub fn postgres_serves(dir: &Path) {
+    let server = Server::new(dir).with_database(Some(Database::fresh()));
+    let devices = ["a", "b"].map(|name| Device::new(dir, name));
+    let mut play = Play::on(server, devices.into(), 10);
+    server_serves_in(&mut play, &points_of(Scene::PostgresServes));
+    play.ledger.must_be_copied(&mut play.server);
+}
+
+fn server_serves_in(play: &mut Play, points: &[String]) {
     /// A checkpoint comes after some commits.
     const TRIES: usize = 12;
-    let mut play = Play::new(dir, 2, 2);
     let mut number = 0;
     for name in points {
         let died = (0..TRIES).any(|_| {
-            change(&mut play, 0, &mut number);
+            change(play, 0, &mut number);
             play.crash_server(&Death::Point(name.clone(), 1))
         });
         assert!(died, "no service passes {name}");
@@ -289,7 +309,7 @@ pub fn new_server(dir: &Path, points: &[String]) {
         for count in 1..=FILES {
             let place = dir.join(format!("{number}-{count}"));
             std::fs::create_dir_all(&place).expect("a folder can be made");
-            let mut server = Server::new(&place).with_program(service.clone());
+            let mut server = Server::new(&place).with_database(None).with_program(service.clone());
             server.spawn(play::with(server.command(), &Death::Point(name.clone(), count)));
             let died = crate::wait::try_until(std::time::Duration::from_secs(30), || {
                 if server.ended() {

@@ -29,6 +29,11 @@ fn the_server_dies_at_every_point_of_its_service_other_half() {
 }
 
 #[test]
+fn a_server_on_postgresql_dies_at_every_point_of_its_service() {
+    visit::postgres_serves(tempfile::tempdir().unwrap().path());
+}
+
+#[test]
 fn a_device_dies_at_every_point_of_joining() {
     visit::joining(tempfile::tempdir().unwrap().path(), &points_of(Scene::Joining));
 }
@@ -76,5 +81,5 @@ fn every_scene_has_points() {
         *scenes.entry(format!("{:?}", visit::scene(&point))).or_default() += 1;
     }
     println!("{scenes:?}");
-    assert_eq!(scenes.len(), 11, "{scenes:?}");
+    assert_eq!(scenes.len(), 12, "{scenes:?}");
 }

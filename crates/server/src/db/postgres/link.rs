@@ -9,6 +9,7 @@ use super::tls;
 use crate::db::DbError;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use futures_util::future::{BoxFuture, join_all};
+use stacksync_chunks::crash_point;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
@@ -302,7 +303,9 @@ impl Link {
     }
 
     async fn commit(&self) -> Result<(), SqlError> {
+        crash_point!("pg-write.before-commit");
         self.rows(&COMMIT, &[]).await?;
+        crash_point!("pg-write.after-commit");
         self.closed();
         Ok(())
     }

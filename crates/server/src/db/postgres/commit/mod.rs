@@ -19,6 +19,7 @@ use crate::db::stats::Counters;
 use crate::db::{Commit, CommitResult, DbError};
 use answers::Trim;
 use judge::Judged;
+use stacksync_chunks::crash_point;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
@@ -214,6 +215,7 @@ impl Committer {
     }
 
     fn finish(&self, jobs: Vec<Job>, judged: Vec<Judged>) {
+        crash_point!("pg.before-answer");
         self.tools.counters.batch(jobs.len());
         for (job, judged) in jobs.into_iter().zip(judged) {
             self.answer(job, judged.into_result());

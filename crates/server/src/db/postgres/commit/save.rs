@@ -9,6 +9,7 @@ use crate::db::postgres::link::{Link, Query, query};
 use crate::db::postgres::outbox::{self, Stored};
 use crate::db::postgres::rows::{column, text};
 use crate::db::{NoticeContent, UnixMs};
+use stacksync_chunks::crash_point;
 use stacksync_core::values::{Body, ItemId};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -273,7 +274,9 @@ pub(super) async fn save(
     add(!workspaces.is_empty(), &REVISIONS, &revised[..]);
     add(!owners.is_empty(), &QUOTAS, &quotas[..]);
     calls.push((commit, &[]));
+    crash_point!("pg.before-commit");
     let rows = link.pipeline(&calls).await?;
+    crash_point!("pg.after-commit");
     let mut numbers = HashMap::new();
     for row in rows.first().into_iter().flatten().filter(|_| !notices.contents.is_empty()) {
         numbers.insert((column::<Uuid>(row, 1)?, column::<i64>(row, 2)?), column::<i64>(row, 0)?);
