@@ -525,3 +525,6 @@ fn touched(local: &Local, synced: &Synced) -> bool {
     let before = synced.stat.as_ref().map_or(synced.modified, |stat| stat.modified);
     local.stat.kind == Kind::File && local.stat.modified != before
 }
+
+#[cfg(test)]
+mod tests;

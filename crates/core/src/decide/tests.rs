@@ -482,3 +482,30 @@ fn the_random_proposals_reach_every_end() {
         assert!(seen.get(end).is_some_and(|count| *count >= 10), "{end} is too rare: {seen:?}");
     }
 }
+
+#[test]
+fn a_deletion_keeps_what_the_item_was() {
+    let mut world = world();
+    let before = world.heads().find(|head| head.id == id(A)).cloned().unwrap();
+    let elsewhere = ItemCommit { modified: ModifiedAt(9), ..commit(A, 2, Status::Deleted, place(F, "elsewhere"), file(&["2"])) };
+    let present = present();
+    let Ok(decision): Result<Decision, Infallible> =
+        decide(&mut world, &elsewhere, Facts { present: &present, place_rule: PlaceRule::Full });
+    let Decision::Save(new) = decision else { panic!("{decision:?}") };
+    assert_eq!((new.item.place, new.item.body, new.item.modified), (before.place, before.body, before.modified));
+}
+
+#[test]
+fn a_retry_may_leave_the_place_out_only_as_the_original_did() {
+    let present = present();
+    let again = |place_rule, status| {
+        let mut world = world();
+        let facts = Facts { present: &present, place_rule };
+        let Ok(decision): Result<Decision, Infallible> =
+            decide(&mut world, &commit(A, 1, status, place(H, "elsewhere"), file(&["a"])), facts);
+        matches!(decision, Decision::Existing(_))
+    };
+    assert!(again(PlaceRule::AsOriginal, Status::Changed));
+    assert!(!again(PlaceRule::AsOriginal, Status::Renamed));
+    assert!(!again(PlaceRule::Full, Status::Changed));
+}

@@ -303,6 +303,8 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let limit = (name.chars().count() / 3).max(2);
     known
         .into_iter()
+        // Comparing takes time, and a file may hold any number of long keys.
+        .filter(|candidate| candidate.len().abs_diff(name.len()) <= limit)
         .map(|candidate| (distance(name, candidate), candidate))
         .min()
         .filter(|&(far, _)| far <= limit)

@@ -98,7 +98,7 @@ fn decode_verdict(
 ) -> Option<(Verdict, Option<Made>)> {
     let tag = bytes.u8()?;
     if matches!(tag, tag::AS_SENT | tag::SAVED) {
-        saved.0 += 1;
+        saved.0 = saved.0.checked_add(1)?;
     }
     Some(match tag {
         tag::AS_SENT => {
@@ -107,6 +107,10 @@ fn decode_verdict(
         }
         tag::SAVED => {
             let (item, made) = decode_shown(bytes)?;
+            let this = (item.id, item.version, item.revision, made.device) == (sent.id, sent.version, *saved, device);
+            if !this {
+                return None;
+            }
             (Verdict::Accepted(item), Some(made))
         }
         tag::EXISTING => {
