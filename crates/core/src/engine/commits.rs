@@ -38,6 +38,15 @@ impl Engine {
         self.effects.push_back(Effect::Commit { id, items });
     }
 
+    /// What was never answered is decided again, from what is known by now.
+    pub(super) fn drop_unanswered(&mut self) {
+        for id in std::mem::take(&mut self.work.unanswered) {
+            for item in self.work.finish_commit(id) {
+                self.dirty(item.commit.id);
+            }
+        }
+    }
+
     pub(super) fn resend_commits(&mut self) {
         for id in std::mem::take(&mut self.work.unanswered) {
             if let Some(batch) = self.work.commits.get(&id) {

@@ -2,7 +2,9 @@
 //!
 //! The cursor only moves over revisions whose changes are all known; notices and answers to our own commits are used when they
 //! fit, and are hints to ask otherwise. A service that went back in time is asked for everything: what it lacks is new to it, what it
-//! has in an older version is the base of what we have. Nothing is deleted because of it.
+//! has in an older version is the base of what we have, and what others made of an older version since then is no successor of ours.
+//! Nothing is deleted because of it. It is recognised even if its revisions have passed ours again: whenever a connection is new, the last
+//! changes that we know are asked for once more, before anything else is told to it, and must be the same.
 
 use super::input::{CallError, ChangesPage, Cursor, Notice};
 use super::{ASK_EVERY_MS, Effect, Engine, Synced};
@@ -16,12 +18,19 @@ const ASK_RETRY_MS: (u64, u64) = (500, 60_000);
 /// So long an answer to another commit, or a notice, may take to close a gap before it is asked for, in milliseconds.
 const GAP_WAIT_MS: u64 = 100;
 
+/// So many of the last revisions that we know are asked for again on a new connection.
+const PROVEN_REVISIONS: u64 = 64;
+
 /// How well the service is known.
 #[derive(Clone, Debug)]
 pub struct Service {
     online: bool,
     current: bool,
     asking: bool,
+    /// It is not known yet whether the service's past is the one that we know.
+    unproven: bool,
+    /// How far it is known to be, and the cursor when that was first asked for.
+    proving: Option<(Revision, Revision)>,
     cursor: Cursor,
     saved: Cursor,
     /// The highest revision that anybody spoke of.
@@ -41,6 +50,8 @@ impl Service {
             online: false,
             current: false,
             asking: false,
+            unproven: true,
+            proving: None,
             cursor,
             saved: cursor,
             head: cursor.revision,
@@ -101,9 +112,10 @@ impl Engine {
         self.service.online = true;
         self.service.current = false;
         self.service.asking = false;
+        self.service.unproven = true;
+        self.service.proving = None;
         self.service.failures = 0;
         self.service.next_ask_ms = Some(self.now.ms);
-        self.resend_commits();
     }
 
     pub(super) fn offline(&mut self) {
@@ -122,7 +134,14 @@ impl Engine {
         if self.service.next_ask().is_some_and(|at| at <= self.now.ms) {
             self.service.asking = true;
             self.service.next_ask_ms = None;
-            let since = self.service.afresh.as_ref().map_or(self.service.cursor.revision, |(reached, _)| *reached);
+            let cursor = self.service.cursor.revision;
+            if self.service.unproven && self.service.proving.is_none() {
+                self.service.proving = Some((Revision(cursor.0.saturating_sub(PROVEN_REVISIONS)), cursor));
+            }
+            let since = match (&self.service.afresh, &self.service.proving) {
+                (Some((reached, _)), _) | (None, Some((reached, _))) => *reached,
+                (None, None) => cursor,
+            };
             self.effects.push_back(Effect::AskChanges { since });
         }
     }
@@ -162,13 +181,24 @@ impl Engine {
         self.service.failures = 0;
         self.service.problem = None;
         let known_epoch = self.service.cursor.epoch;
-        let back_in_time = page.head < page.since || (known_epoch != 0 && known_epoch != page.epoch);
+        let proving = self.service.proving.take().filter(|_| self.service.afresh.is_none());
+        let back_in_time = page.head < page.since
+            || (known_epoch != 0 && known_epoch != page.epoch)
+            || proving.is_some_and(|(_, known)| self.contradicts(&page, known));
         if back_in_time && self.service.afresh.is_none() && !planted!(EpochIgnored) {
             self.service.afresh = Some((Revision::ZERO, BTreeMap::new()));
             self.service.head = Revision::ZERO;
             return self.ask_soon();
         }
         let finished = page.to >= page.head;
+        match proving {
+            Some((_, known)) if page.to < known && !finished => self.service.proving = Some((page.to, known)),
+            Some(_) => {
+                self.service.unproven = false;
+                self.resend_commits();
+            }
+            None => {}
+        }
         match self.service.afresh.take() {
             Some((_, mut all)) => {
                 all.extend(page.items.iter().map(|item| (item.id, item.clone())));
@@ -192,6 +222,26 @@ impl Engine {
         } else {
             self.service.next_ask_ms = Some(self.now.ms);
         }
+    }
+
+    /// Whether this page, which goes back before what was known when it was asked for, tells of another past.
+    fn contradicts(&self, page: &ChangesPage, known: Revision) -> bool {
+        if page.head < known {
+            return true;
+        }
+        let told: BTreeMap<ItemId, &RemoteItem> = page.items.iter().map(|item| (item.id, item)).collect();
+        // All that was known is still there, or was changed after it.
+        let reach = known.min(page.to);
+        let ours = self.trees.ids().filter_map(|id| self.trees.get(id).remote.as_ref());
+        let mut ours = ours.filter(|item| item.revision > page.since && item.revision <= reach);
+        let changed_since = |told: &RemoteItem, item: &RemoteItem| told.version > item.version && told.revision > known;
+        let missing = ours.any(|item| told.get(&item.id).is_none_or(|told| !same(told, item) && !changed_since(told, item)));
+        // And nothing else was there then. A deleted item that we forgot says nothing.
+        let news = |item: &&RemoteItem| match &self.trees.get(item.id).remote {
+            None => !item.deleted,
+            Some(ours) => ours.version < item.version,
+        };
+        missing || page.items.iter().filter(|item| item.revision <= known).any(|item| news(&item))
     }
 
     fn ask_failed(&mut self, error: CallError) {
@@ -226,6 +276,9 @@ impl Engine {
 
     /// The service is another one, or an older one: take over what it has, and keep all that we have.
     fn start_afresh(&mut self, mut all: BTreeMap<ItemId, RemoteItem>, epoch: u128, to: Revision) {
+        let same_service = self.service.cursor.epoch == epoch;
+        let common = if same_service { self.common_past(&all) } else { Revision::ZERO };
+        self.drop_unanswered();
         let ids: BTreeSet<ItemId> = self.trees.ids().chain(all.keys().copied()).collect();
         for id in ids {
             let Some(remote) = all.remove(&id) else {
@@ -238,16 +291,36 @@ impl Engine {
                 self.forget_remote(id);
                 continue;
             };
-            let synced = self.trees.get(id).synced.clone();
+            let item = self.trees.get(id);
+            let ours_is_its_past = item.remote.as_ref().is_some_and(|known| known.revision <= common);
+            let past = if ours_is_its_past { Past::Ours } else { Past::Other(common) };
+            let synced = item.synced.clone();
             if !planted!(OlderServiceWins) {
-                self.put_synced(id, synced.and_then(|synced| rebase(synced, &remote)));
+                self.put_synced(id, synced.and_then(|synced| rebase(synced, &remote, past)));
             }
             self.put_remote(id, Some(remote));
         }
         self.service.cursor = Cursor { epoch, revision: to };
         self.service.known.clear();
+        self.service.unproven = false;
         self.held.clear();
         self.fresh.clear();
+    }
+
+    /// Up to which revision the service's past is, as far as can be told, the one that we know.
+    fn common_past(&self, all: &BTreeMap<ItemId, RemoteItem>) -> Revision {
+        let mut ours: Vec<&RemoteItem> = self.trees.ids().filter_map(|id| self.trees.get(id).remote.as_ref()).collect();
+        ours.sort_by_key(|item| item.revision);
+        let mut common = Revision::ZERO;
+        for item in ours.into_iter().filter(|item| !item.deleted) {
+            match all.get(&item.id) {
+                Some(theirs) if same(theirs, item) => common = item.revision,
+                // Changed since then, whenever that was.
+                Some(theirs) if theirs.version > item.version && theirs.revision > item.revision => {}
+                Some(_) | None => break,
+            }
+        }
+        common
     }
 
     pub(super) fn forget_remote(&mut self, id: ItemId) {
@@ -256,18 +329,40 @@ impl Engine {
     }
 }
 
-/// What both sides agreed on, as seen from a service that may have an older version.
-fn rebase(synced: Synced, remote: &RemoteItem) -> Option<Synced> {
+/// Whether it is the same version of the same item, made at the same moment.
+fn same(left: &RemoteItem, right: &RemoteItem) -> bool {
+    left.version == right.version
+        && left.revision == right.revision
+        && left.place == right.place
+        && left.body.same_bytes(&right.body)
+}
+
+/// How what we know of an item relates to a service that went back in time.
+#[derive(Clone, Copy)]
+enum Past {
+    /// The service had the version that we know, too.
+    Ours,
+    /// Perhaps not: beyond this revision its past is another one.
+    Other(Revision),
+}
+
+/// What both sides agreed on, as seen from a service that may have an older version, or another one. `None`: there is nothing that both
+/// sides agree on, so that neither content replaces the other.
+fn rebase(synced: Synced, remote: &RemoteItem, past: Past) -> Option<Synced> {
     if remote.deleted {
         return None;
     }
-    if synced.version == remote.version && synced.place == remote.place && synced.body.same_bytes(&remote.body) {
+    let same_bytes = synced.body.same_bytes(&remote.body);
+    let same_version = synced.version == remote.version && synced.modified == remote.modified;
+    if same_version && synced.place == remote.place && synced.body == remote.body {
         return Some(synced);
     }
-    if synced.version < remote.version {
-        return Some(synced);
+    match past {
+        Past::Ours if synced.version < remote.version => return Some(synced),
+        Past::Other(common) if !same_bytes && (synced.version <= remote.version || remote.revision > common) => return None,
+        Past::Ours | Past::Other(_) => {}
     }
-    let stat = synced.stat.filter(|_| synced.body.same_bytes(&remote.body));
+    let stat = synced.stat.filter(|_| same_bytes);
     Some(Synced {
         version: remote.version,
         place: remote.place.clone(),

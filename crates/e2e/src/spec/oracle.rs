@@ -62,6 +62,11 @@ pub enum Event {
         /// Where.
         path: String,
     },
+    /// A folder went; the files that went with it have events of their own.
+    FolderDeleted {
+        /// Where it was.
+        path: String,
+    },
 }
 
 /// Why a history cannot be explained.
@@ -175,7 +180,7 @@ impl Oracle {
                 }
                 Ok(())
             }
-            Event::FolderMade { .. } => Ok(()),
+            Event::FolderMade { .. } | Event::FolderDeleted { .. } => Ok(()),
         }
     }
 

@@ -115,8 +115,9 @@ impl Person {
         }
         let grave = self.grave();
         self.rename(&self.root.join(&path), &grave, RenameFlags::NOREPLACE)?;
-        self.used.insert(path);
-        Ok(values_in(&grave)?.into_iter().map(|value| Event::Deleted { value }).collect())
+        self.used.insert(path.clone());
+        let files = values_in(&grave)?.into_iter().map(|value| Event::Deleted { value });
+        Ok(files.chain([Event::FolderDeleted { path }]).collect())
     }
 
     fn rename(&self, from: &Path, to: &Path, how: RenameFlags) -> io::Result<()> {

@@ -277,3 +277,37 @@ fn folder_called_like_rules(seed: u64) {
     world.check_converged();
     assert!(world.service.picture().contains_key("c/.syncignore/f"), "{}", world.report());
 }
+
+/// Restored from an older copy, the service goes on with one device alone, perhaps until it has as many changes as the others saw of it.
+/// That no bytes go that the service does not have is checked at every action on a disk.
+#[test]
+fn server_back_in_time() {
+    for seed in seeds(400) {
+        let mut world = World::new(seed, 3, Faults { rate: 0 });
+        let work = |world: &mut World, acts: usize| {
+            for _ in 0..acts {
+                let d = world.random.below(3);
+                world.act(d);
+                world.rest();
+            }
+        };
+        work(&mut world, 12);
+        world.settle();
+        let copy = world.service.clone();
+        let acts = world.random.below(10);
+        work(&mut world, acts);
+        world.settle();
+        (0..3).for_each(|d| world.disconnect(d));
+        world.service = copy;
+        world.devices_on = 1;
+        for number in 0..world.random.below(15) {
+            let (name, content) = (path(&format!("alone {number}")), world.content());
+            world.devices[0].disk.make(&name, Data::File(content));
+            world.touch(0, name);
+            world.rest();
+        }
+        world.devices_on = usize::MAX;
+        world.settle();
+        world.check_converged();
+    }
+}

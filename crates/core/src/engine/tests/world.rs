@@ -45,6 +45,8 @@ pub struct World {
     pub faults: Faults,
     /// What people do is not told to the engine.
     pub unseen: bool,
+    /// Devices from this one on are switched off.
+    pub devices_on: usize,
     next_content: u64,
     pub trace: Vec<String>,
 }
@@ -86,6 +88,7 @@ impl World {
             now,
             faults,
             unseen: false,
+            devices_on: usize::MAX,
             next_content: 0,
             trace: Vec::new(),
         }
@@ -181,6 +184,9 @@ impl World {
     }
 
     fn step_of(&mut self, d: usize) -> bool {
+        if d >= self.devices_on {
+            return false;
+        }
         let stays_away = self.faults.rate > 0 && self.random.one_in(3);
         if !self.devices[d].online && !stays_away {
             self.devices[d].online = true;
@@ -330,7 +336,7 @@ impl World {
         for _ in 0..STEPS_MAX {
             let told = |device: &Device| device.notices.is_empty() && device.answers.is_empty();
             let rests = |device: &Device| device.engine.is_settled() && device.pending.is_empty() && told(device);
-            if self.devices.iter().all(rests) {
+            if self.devices.iter().take(self.devices_on).all(rests) {
                 return;
             }
             self.step();

@@ -37,6 +37,11 @@ fn emptied_root() {
     assert!(whole.difference(&b.tree()).is_empty(), "an emptied folder emptied another");
 }
 
+/// The contents of these texts.
+fn of(texts: &[&str]) -> std::collections::BTreeSet<[u8; 32]> {
+    texts.iter().map(|text| *blake3::hash(text.as_bytes()).as_bytes()).collect()
+}
+
 /// The administrator restores an older copy of the data directory. What only the devices still know comes back from them; nothing is
 /// deleted because the server does not know it.
 #[test]
@@ -62,6 +67,47 @@ fn server_back_in_time() {
     world.settle(&[&a, &b]);
     let lines = wanted.difference(&a.tree());
     assert!(lines.is_empty(), "not what both had:\n{}", lines.join("\n"));
+}
+
+/// The same, and a device that was away since before the copy works on, alone at first. When the others come, the server has as many
+/// changes as they ever saw of it, but other ones.
+#[test]
+fn server_back_in_time_and_past_where_it_was() {
+    for others in [0, 1, 2, 3, 4, 12] {
+        let (mut world, [a, b, late]) = World::with_devices();
+        for name in ["stays", "hot", "edited", "gone"] {
+            write(&a.path(name), format!("{name}, before the copy"));
+        }
+        world.settle(&[&a, &b, &late]);
+        world.server.stop();
+        let backup = world.server.back_up(&world.path("backup"));
+        world.server.start();
+
+        write(&a.path("hot"), "hot, by a");
+        write(&b.path("edited"), "edited, by b");
+        write(&a.path("made"), "made by a");
+        world.settle(&[&a, &b]);
+        std::fs::remove_file(a.path("gone")).unwrap();
+        world.settle(&[&a, &b]);
+
+        world.server.stop();
+        world.server.restore(&backup);
+        world.server.start();
+        for number in 0..others {
+            write(&late.path("hot"), format!("hot, by the late one, {number}"));
+            late.sync_once();
+        }
+        write(&late.path("of the late one"), "made by the late one");
+        world.settle(&[&late, &a, &b]);
+
+        let texts = ["stays, before the copy", "hot, by a", "edited, by b", "made by a", "made by the late one"];
+        let missing = of(&texts).difference(&a.tree().contents()).count();
+        assert_eq!(missing, 0, "after {others} changes of another one: {:?}", a.tree().0.keys());
+        if others > 0 {
+            let last = format!("hot, by the late one, {}", others - 1);
+            assert!(of(&[&last]).is_subset(&a.tree().contents()), "{last:?} is lost");
+        }
+    }
 }
 
 /// Everybody joins a server that knows nothing, with the folders that they have: they are one again, without copies.
