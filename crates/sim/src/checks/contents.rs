@@ -53,9 +53,8 @@ impl Contents {
     pub fn changed(&mut self, world: &World, change: &Change, facts: &Facts) -> Result<(), Failure> {
         match change.by {
             By::Person => {
-                if world.members()[change.member].disk.has_coarse_times() {
-                    self.invisible.extend(change.invisible());
-                }
+                // Also where times are fine: within one tick of a clock a new file may get the number of the one before.
+                self.invisible.extend(change.invisible().map(|(_, new)| new));
                 self.by_person(change);
             }
             By::Client => return self.by_client(world, change, facts),
@@ -72,7 +71,8 @@ impl Contents {
                 self.owed.insert(key, Owed { path: path.to_owned(), member: change.member, bytes });
             }
         }
-        for (key, _) in change.gone() {
+        // Of a content with copies, the others may be on their way to becoming something else.
+        for key in change.fewer() {
             self.owed.remove(&key);
         }
     }

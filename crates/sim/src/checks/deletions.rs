@@ -54,6 +54,10 @@ impl Deletions {
         for (key, _) in change.gone() {
             self.lives.entry(key).or_default().gone += 1;
         }
+        // What was replaced without a trace lives on elsewhere, and nobody can know.
+        for key in change.invisible().filter_map(|(old, _)| old) {
+            self.lives.entry(key).or_default().touched += 2;
+        }
         for (path, entry) in change.now.iter() {
             let Some(key) = entry.key else { continue };
             let same = change.before.get(path).is_some_and(|old| {

@@ -80,15 +80,26 @@ impl Change {
     }
 
     /// Contents that a person put in place of others of the same length and the same times, as far as the disk keeps times: no look can
-    /// tell them apart.
-    pub fn invisible(&self) -> impl Iterator<Item = Key> + '_ {
+    /// tell them apart. The old one, then the new one.
+    pub fn invisible(&self) -> impl Iterator<Item = (Option<Key>, Key)> + '_ {
         let same_look = |(path, entry): (&String, &Entry)| {
             let old = self.before.get(path)?;
             let seen = (entry.seen.bytes.len(), entry.seen.modified_ns, entry.seen.executable);
             let same = seen == (old.seen.bytes.len(), old.seen.modified_ns, old.seen.executable);
-            entry.key.filter(|key| same && old.key != Some(*key))
+            entry.key.filter(|key| same && old.key != Some(*key)).map(|key| (old.key, key))
         };
         self.now.iter().filter_map(same_look)
+    }
+
+    /// Contents that are at fewer paths than before.
+    pub fn fewer(&self) -> Vec<Key> {
+        let count = |picture: &Picture, key: Key| picture.values().filter(|entry| entry.key == Some(key)).count();
+        let left = |(path, entry): (&String, &Entry)| {
+            let key = entry.key?;
+            (self.now.get(path).and_then(|now| now.key) != Some(key) && count(&self.now, key) < count(&self.before, key))
+                .then_some(key)
+        };
+        self.before.iter().filter_map(left).collect()
     }
 
     /// Contents that were there and are not any more, with the path.
