@@ -254,9 +254,8 @@ impl Engine {
             Some(before) if local.place.name == passing_name(id) => before.name.clone(),
             Some(_) | None => local.place.name.clone(),
         };
-        let free = (1..CONFLICT_NAMES_MAX)
-            .map(|attempt| conflict_name(&wanted, &self.device, self.now.unix_ns, attempt))
-            .find(|name| {
+        let free =
+            (1..CONFLICT_NAMES_MAX).map(|attempt| conflict_name(&wanted, &self.device, self.now.unix_ns, attempt)).find(|name| {
                 let place = Place { parent: local.place.parent, name: name.clone() };
                 self.trees.local_clash(&place, id).is_none()
                     && self.trees.remote_clash(&place, id).is_none()

@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Folders that are looked at at the same time.
 const SCANS_MAX: usize = 32;
+/// Where something is gone from a folder of at most so many items, all of it is looked at.
+const SIBLINGS_MAX: usize = 1_000;
 /// Adler-32 of nothing.
 const ADLER_EMPTY: u32 = 1;
 
@@ -272,10 +274,16 @@ impl Engine {
                 .filter_map(|name| self.trees.local_at(folder, name))
                 .collect(),
         };
+        let mut gone = false;
         for id in known {
             if !self.work.defer_look(id) {
                 self.miss(id);
+                gone = true;
             }
+        }
+        // Hints come one by one: whether much is gone at once shows in the whole folder.
+        if gone && names.is_some() && self.trees.local_children(folder).nth(SIBLINGS_MAX).is_none() {
+            self.scans.want(folder, Extent::All);
         }
     }
 

@@ -118,8 +118,8 @@ impl Deletions {
 
     /// What one person made, and one person deleted or overwrote, and nobody else did anything with, is not live.
     pub fn at_rest(&self, world: &World, workspace: usize, facts: &Facts) -> Result<(), Failure> {
-        let excused =
-            facts.restarted || facts.went_back || facts.conflicts || facts.saw(Fault::StateLost) || facts.saw(Fault::RootLost);
+        let faults = [Fault::StateLost, Fault::RootLost, Fault::FileBroken];
+        let excused = facts.restarted || facts.went_back || facts.conflicts || faults.into_iter().any(|fault| facts.saw(fault));
         if excused {
             return Ok(());
         }

@@ -55,9 +55,11 @@ impl Facts {
         self.faults.contains(&fault)
     }
 
-    /// A content may be there twice after a client forgot which file is which.
+    /// A content may be there twice after a client forgot which file is which, or when a disk failed half way and did not let it undo the
+    /// first half.
     fn may_duplicate(&self) -> bool {
-        self.restarted || self.went_back || self.saw(Fault::StateLost)
+        let disk_failed = self.saw(Fault::FileBroken) || self.saw(Fault::Unreadable);
+        self.restarted || self.went_back || self.saw(Fault::StateLost) || disk_failed
     }
 
     fn name(&self, laptop: usize, workspace: usize) -> String {
