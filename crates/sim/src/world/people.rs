@@ -12,6 +12,9 @@ const LATE_MAX_MS: u64 = 5_000;
 /// Steps in the middle of something, at most: somebody who never stops would keep everybody busy for ever.
 const EXTRA_STEPS_MAX: u32 = 40;
 
+/// How passing names begin.
+const PASSING: &str = "stacksync-renaming-";
+
 impl World {
     /// What is there before the world begins.
     pub(super) fn furnish(&mut self) {
@@ -70,6 +73,10 @@ impl World {
     }
 
     fn act(&mut self, number: usize, random: &mut Random, step: u64) {
+        // What stands under a passing name for a moment is left alone: whoever touched it would make the name his own.
+        if self.members[number].disk.visible().keys().any(|path| path.contains(PASSING)) {
+            return;
+        }
         let habits = Habits { step };
         let Some(done) = people::act(&mut self.members[number].disk, random, &habits) else { return };
         let (laptop, workspace) = (self.members[number].laptop, self.members[number].workspace);
