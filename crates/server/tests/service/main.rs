@@ -5,6 +5,7 @@ mod access;
 mod chunks;
 mod commits;
 mod device;
+mod elsewhere;
 mod frames;
 mod house;
 mod http;

@@ -24,7 +24,11 @@ const ACCESS_DENIED: &str = "com.stacksync.commons.exceptions.AccessDeniedExcept
 
 /// A house on a virtual host of its own.
 async fn house(vhost: &str, keys: &[(&'static str, &str)]) -> House {
-    let port = Rabbit::shared().port.to_string();
+    house_on(Rabbit::shared(), vhost, keys).await
+}
+
+async fn house_on(rabbit: &Rabbit, vhost: &str, keys: &[(&'static str, &str)]) -> House {
+    let port = rabbit.port.to_string();
     let broker = [("omq.transport", "amqp"), ("omq.host", "127.0.0.1"), ("omq.port", &*port), ("omq.vhost", vhost)];
     House::with(&[&broker, keys].concat()).await
 }
@@ -47,8 +51,13 @@ impl RemoteObject for Ear {
 
 impl Desktop {
     async fn connect(vhost: &str, user: Uuid, encoding: Encoding) -> Desktop {
+        Desktop::connect_to(Rabbit::shared(), vhost, user, encoding).await
+    }
+
+    async fn connect_to(rabbit: &Rabbit, vhost: &str, user: Uuid, encoding: Encoding) -> Desktop {
         let config = AmqpConfig {
-            hosts: vec![("127.0.0.1".to_owned(), Rabbit::shared().port)],
+            hosts: vec![("127.0.0.1".to_owned(), rabbit.port)],
+            retry_pause: Duration::from_millis(300),
             vhost: vhost.to_owned(),
             rpc_exchange: "rpc_global_exchange".to_owned(),
             ..AmqpConfig::default()
@@ -274,6 +283,53 @@ async fn the_door_may_lead_to_some_workspaces_only() {
     let desktop = Desktop::connect(&vhost, anna.user, Encoding::JAVA).await;
     assert_eq!(desktop.refusal("getChanges", json!({"workspaceId": anna.workspace})).await, ACCESS_DENIED);
     assert_eq!(desktop.refusal("getWorkspaces", json!({})).await, "com.stacksync.commons.exceptions.NoWorkspacesFoundException");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_goes_on_without_its_broker_and_finds_it_again() {
+    let rabbit = Rabbit::alone();
+    let keys = [("legacy.clients", "on"), ("legacy.users", "anna"), ("omq.retry_connection", "300")];
+    let house = house_on(&rabbit, "/", &keys).await;
+    let anna = house.user("anna").await;
+    let desktop = Desktop::connect_to(&rabbit, "/", anna.user, Encoding::JAVA).await;
+    let device = desktop.register().await;
+    let (_following, mut heard) = desktop.follow(anna.workspace).await;
+    let (_listening, mut anna_heard) = anna.follow(&anna.workspace.to_string()).await;
+    let kill = move || {
+        rabbit.kill();
+        rabbit
+    };
+    let rabbit = tokio::task::spawn_blocking(kill).await.unwrap();
+    // Our own devices do not notice.
+    assert!(anna.commit(vec![folder(1, "meanwhile")]).await.items[0].commit_succeed);
+    assert_eq!(next(&mut anna_heard).await.0, "notifyCommit");
+    let start = move || {
+        rabbit.start();
+        rabbit
+    };
+    let rabbit = tokio::task::spawn_blocking(start).await.unwrap();
+    // The other side is there again before the service, or after it.
+    let items = [original(-1, folder(1, "afterwards"))];
+    let mut confirmed = false;
+    for attempt in 0..40 {
+        let id = format!("desk-{attempt}");
+        let param =
+            json!({"userId": anna.user, "workspaceId": anna.workspace, "deviceId": device, "requestId": id, "items": items});
+        // As the original does: again, until it hears of it. What our own device did meanwhile it may hear of before.
+        let _ = desktop.broker.lookup(SYNC_SERVICE).cast("commit", &param).await;
+        while let Ok(Some(heard)) = tokio::time::timeout(Duration::from_secs(1), heard.recv()).await {
+            confirmed |= heard["requestId"].as_str().is_some_and(|id| id.starts_with("desk-"));
+        }
+        if confirmed {
+            break;
+        }
+    }
+    assert!(confirmed, "it never heard of its commit");
+    let tree: Vec<ItemMetadata> = desktop.call("getChanges", json!({"workspaceId": anna.workspace})).await.unwrap();
+    let mut names: Vec<&str> = tree.iter().map(|item| &*item.filename).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["afterwards", "meanwhile"], "once each, however often it was sent");
+    tokio::task::spawn_blocking(move || drop(rabbit)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
