@@ -79,6 +79,7 @@ mod tests {
     fn what_only_moved_is_not_gone() {
         let mut guard = Guard::default();
         assert!(guard.holds(30, 10, Now { ms: 0, unix_ns: 0 }));
+        assert!(!guard.holds(0, 10, Now { ms: 1, unix_ns: 0 }), "nothing is no deletion");
         for back in 1..=11 {
             guard.returned();
             assert_eq!(guard.still_holds(10 + back), 30 - back > 10 + back && 30 - back >= ITEMS_MIN);
@@ -93,5 +94,15 @@ mod tests {
         let mut guard = Guard::default();
         let held = (0..24).any(|round| guard.holds(2, 50 - 2 * round, Now { ms: round as u64 * 100_000, unix_ns: 0 }));
         assert!(!held, "over hours they do not");
+    }
+    #[test]
+    fn what_vanishes_within_a_minute_is_one_event() {
+        let apart = |ms| {
+            let mut guard = Guard::default();
+            guard.holds(10, 15, Now { ms: 0, unix_ns: 0 });
+            guard.holds(10, 5, Now { ms, unix_ns: 0 })
+        };
+        assert!(apart(AT_ONCE_MS));
+        assert!(!apart(AT_ONCE_MS + 1));
     }
 }

@@ -133,3 +133,80 @@ impl Waits {
         members
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: i64) -> ItemId {
+        ItemId::new(number).unwrap()
+    }
+
+    fn parked(waits: &[(i64, Wait)]) -> Waits {
+        let mut all = Waits::default();
+        for (item, wait) in waits {
+            all.park(id(*item), *wait);
+        }
+        all
+    }
+
+    #[test]
+    fn a_folder_is_wanted_for_as_long_as_somebody_waits_for_it() {
+        let (a, b, folder) = (id(1), id(2), id(3));
+        let mut waits = Waits::default();
+        assert_eq!(waits.park(a, Wait::LocalFolder(folder)), Some(folder));
+        assert_eq!(waits.park(b, Wait::RemoteFolder(folder)), None, "wanted already");
+        assert_eq!(waits.cancel(a), Some(folder));
+        assert!(!waits.release_want(folder, a), "the other one still wants it");
+        assert!(waits.wanted().contains(&folder));
+        assert_eq!(waits.cancel(b), Some(folder));
+        assert!(waits.release_want(folder, b));
+        assert!(waits.wanted().is_empty());
+        assert!(!waits.release_want(folder, b), "it is told once");
+        // Whoever waits for a name to become free wants no folder.
+        assert_eq!(waits.park(a, Wait::LocalOccupant(folder)), None);
+        assert_eq!(waits.cancel(a), Some(folder));
+        assert!(!waits.release_want(folder, a));
+    }
+
+    #[test]
+    fn all_that_waited_are_let_go_at_once() {
+        let folder = id(3);
+        let mut waits = parked(&[(1, Wait::LocalFolder(folder)), (2, Wait::RemoteChild(folder)), (4, Wait::Held)]);
+        assert_eq!(waits.all(), [id(1), id(2), id(4)]);
+        assert_eq!(waits.release(folder), BTreeSet::from([id(1), id(2)]));
+        assert_eq!((waits.of(id(1)), waits.of(id(4))), (None, Some(Wait::Held)));
+        assert!(waits.wanted().is_empty());
+        assert!(waits.release(folder).is_empty());
+        assert_eq!(waits.cancel(id(4)), None, "it waited for no item");
+    }
+
+    #[test]
+    fn a_circle_is_broken_where_a_name_is_taken_on_the_disk_rather_than_on_the_service() {
+        let (disk, service) = (Wait::LocalOccupant(id(2)), Wait::RemoteOccupant(id(3)));
+        let waits = parked(&[(1, disk), (2, service), (3, Wait::Mover(id(1)))]);
+        for item in 1..=3 {
+            assert_eq!(waits.breakable_circle(id(item)), Some((id(1), disk)), "{item}");
+        }
+        assert_eq!(waits.circle(id(1)), [id(1), id(2), id(3)]);
+        let on_service = parked(&[(1, Wait::Mover(id(2))), (2, service), (3, Wait::LocalChild(id(1)))]);
+        assert_eq!(on_service.breakable_circle(id(1)), Some((id(2), service)));
+        let two_on_service = parked(&[(2, service), (3, Wait::RemoteOccupant(id(2)))]);
+        assert_eq!(two_on_service.breakable_circle(id(2)), Some((id(2), service)), "the first of them");
+        let no_names = parked(&[(1, Wait::Mover(id(2))), (2, Wait::LocalFolder(id(1)))]);
+        assert_eq!(no_names.breakable_circle(id(1)), None);
+        let no_circle = parked(&[(1, disk), (2, Wait::Grace)]);
+        assert_eq!(no_circle.breakable_circle(id(1)), None);
+        let into_one = parked(&[(9, disk), (2, service), (3, Wait::LocalOccupant(id(2)))]);
+        assert_eq!(into_one.breakable_circle(id(9)), None, "it waits for a circle, but is not in it");
+    }
+
+    #[test]
+    fn folders_inside_each_other_are_a_loop_and_nothing_else_is() {
+        let looped = parked(&[(1, Wait::LocalFolder(id(2))), (2, Wait::LocalFolder(id(1))), (3, Wait::LocalFolder(id(1)))]);
+        assert!(looped.is_folder_loop(id(1)) && looped.is_folder_loop(id(2)));
+        assert!(!looped.is_folder_loop(id(3)), "it is only below");
+        assert!(!parked(&[(1, Wait::LocalFolder(id(2))), (2, Wait::RemoteChild(id(1)))]).is_folder_loop(id(1)));
+        assert!(!parked(&[(1, Wait::LocalFolder(id(2)))]).is_folder_loop(id(1)));
+    }
+}
