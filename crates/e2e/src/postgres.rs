@@ -30,7 +30,7 @@ impl Database {
     pub fn wanted() -> Option<Self> {
         match std::env::var(DATASOURCE_ENV).unwrap_or_default().as_str() {
             "" | "sqlite" => None,
-            "postgresql" => Some(Self::create(None)),
+            "postgresql" => Some(Self::fresh()),
             other => panic!("{DATASOURCE_ENV} is '{other}'; it may be sqlite or postgresql"),
         }
     }

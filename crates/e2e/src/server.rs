@@ -181,6 +181,11 @@ impl Server {
         http::get(self.address, "/metrics").expect("the server answers").1
     }
 
+    /// Makes it keep its metadata there from the next start on.
+    pub fn keep_metadata_in(&mut self, database: Database) {
+        self.database = Some(database);
+    }
+
     /// A copy of everything that it keeps; it must not run.
     ///
     /// # Panics

@@ -10,6 +10,7 @@ mod edges;
 mod first_minute;
 mod first_sync;
 mod full_disk;
+mod growing;
 mod guard;
 mod histories;
 mod ignore;
