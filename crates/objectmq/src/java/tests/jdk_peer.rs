@@ -2,23 +2,14 @@
 
 use super::*;
 use std::process::Command;
-use std::sync::OnceLock;
 
-/// Runs the fixture.
+/// Compiles the fixture and runs it.
 fn peer(arguments: &[&Path], mode: &str) {
-    static COMPILED: OnceLock<PathBuf> = OnceLock::new();
-    let compiled = COMPILED.get_or_init(|| {
-        let folder = std::env::temp_dir().join(format!("stacksync-java-peer-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/java/tests/fixtures/Peer.java");
-        run(Command::new("javac").arg("-Xlint:none").arg("-d").arg(&folder).arg(source));
-        folder
-    });
-    run(Command::new("java")
-        .args(["-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp"])
-        .arg(compiled)
-        .args(["Peer", mode])
-        .args(arguments));
+    let classes = folder(&format!("classes-{mode}"));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/java/tests/fixtures/Peer.java");
+    run(Command::new("javac").arg("-Xlint:none").arg("-d").arg(&classes).arg(source));
+    run(Command::new("java").args(["-XX:TieredStopAtLevel=1", "-cp"]).arg(&classes).args(["Peer", mode]).args(arguments));
+    let _ = std::fs::remove_dir_all(classes);
 }
 
 fn run(command: &mut Command) {
