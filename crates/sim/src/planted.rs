@@ -58,6 +58,8 @@ pub fn table(which: &str, seeds_each: Option<u64>, hunt: &Hunt, stop: &AtomicBoo
             shrink: Bound { runs: 0, time: Duration::ZERO },
             report: None,
             failures: None,
+            // The switch is the process's, and a caught bug is confirmed with it off.
+            jobs: 1,
             ..hunt.clone()
         };
         let row = Row { bug, report: hunt::worlds(&hunt, stop), limit };

@@ -72,7 +72,8 @@ pub fn at_rest(world: &World, facts: &Facts) -> Result<(), Failure> {
         let problem = status.problems.iter().find(|problem| member.disk.holds(&problem.path.to_string()));
         let excused = !status.problems.is_empty();
         if problem.is_some() || (status.waiting > 0 && !excused) || status.held > 0 {
-            return fail(world, Check::NoProblemLeft, format!("{who}: {status:?}"));
+            let plan = member.engine.plan();
+            return fail(world, Check::NoProblemLeft, format!("{who}: {status:?}, plan {plan:?}"));
         }
         if let Some(line) = member.engine.plan().first().filter(|_| !excused) {
             return fail(world, Check::PlanTwiceDoesNothing, format!("{who} still wants to {line:?}"));
