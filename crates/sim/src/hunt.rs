@@ -252,6 +252,7 @@ impl Shared<'_> {
                 Err(broken) => {
                     tally.cases += 1;
                     self.found(Found {
+                        seed,
                         replay: format!("--planner-seed {seed}"),
                         original: format!("--planner-seed {seed}"),
                         check: broken.rule.to_owned(),

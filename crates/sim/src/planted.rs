@@ -26,7 +26,7 @@ impl Row {
     fn line(&self) -> String {
         let Self { bug, report, limit } = self;
         let (check, seeds) = match report.failures.first() {
-            Some(found) => (found.check.clone(), format!("{} of {limit}", report.worlds)),
+            Some(found) => (found.check.clone(), format!("{} of {limit}", found.seed - report.from + 1)),
             None => ("**not caught**".to_owned(), format!("more than {}", report.worlds)),
         };
         format!("| {} | {} | {} | {check} | {seeds} |", bug.name(), bug.part(), bug.text())

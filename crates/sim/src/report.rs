@@ -36,6 +36,8 @@ impl fmt::Display for Ended {
 /// A world that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
+    /// The seed of the world or case.
+    pub seed: u64,
     /// The arguments that run the shrunk world.
     pub replay: String,
     /// Those of the world that failed first.
@@ -49,7 +51,13 @@ pub struct Found {
 impl Found {
     /// A failure of this world, shrunk to that one.
     pub fn new(original: &Scenario, shrunk: &Scenario, check: Check, text: &str) -> Self {
-        Self { replay: shrunk.to_string(), original: original.to_string(), check: check.to_string(), text: text.to_owned() }
+        Self {
+            seed: original.seed,
+            replay: shrunk.to_string(),
+            original: original.to_string(),
+            check: check.to_string(),
+            text: text.to_owned(),
+        }
     }
 }
 
