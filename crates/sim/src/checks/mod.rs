@@ -200,6 +200,7 @@ impl Observer for Checks {
             self.deletions[workspace].at_rest(world, workspace, &self.facts)?;
             equal::names_and_copies(world, workspace, &self.facts, &self.put[workspace])?;
         }
+        versions::stored(world, self.contents.len())?;
         for (user, used) in world.quotas_used().into_iter().enumerate() {
             let owned = (0..self.contents.len()).filter(|&workspace| world.owner_of(workspace) == user);
             let live: u64 = owned.map(|workspace| versions::live_bytes(world.service(workspace))).sum();

@@ -86,6 +86,30 @@ pub fn tree(world: &World, view: &ServiceView) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The database has what the service answered: the latest version of every item, and as many past ones as there must be.
+pub fn stored(world: &World, workspaces: usize) -> Result<(), Failure> {
+    let mut versions = 0;
+    for workspace in 0..workspaces {
+        let (said, stored) = (world.service(workspace), world.stored(workspace));
+        for (id, item) in &said.items {
+            versions += item.version.get();
+            if stored.items.get(id) != Some(item) {
+                let text = format!("the service answered with {item:?}, its database has {:?}", stored.items.get(id));
+                return fail(world, Check::NothingLost, text);
+            }
+        }
+        if stored.revision != said.revision || stored.items.len() != said.items.len() {
+            let text = format!("the service spoke of revision {}, its database is at {}", said.revision, stored.revision);
+            return fail(world, Check::NothingLost, text);
+        }
+    }
+    let stored = world.versions_stored();
+    if stored == versions {
+        return Ok(());
+    }
+    fail(world, Check::NothingLost, format!("there were {versions} versions, the database has {stored}"))
+}
+
 /// Bytes that live items hold: what the quota must say.
 pub fn live_bytes(view: &ServiceView) -> u64 {
     view.items.values().filter(|item| !item.deleted && item.body.kind() == Kind::File).map(|item| item.body.size()).sum()

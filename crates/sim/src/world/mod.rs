@@ -205,7 +205,14 @@ impl World {
 
     /// Bytes that each user uses, as the service's database has it.
     pub fn quotas_used(&self) -> Vec<u64> {
-        Vec::new()
+        let users = self.scenario.users.iter().max().map_or(0, |user| user + 1);
+        let laptop_of = |user| self.scenario.users.iter().position(|&of| of == user);
+        (0..users).map(|user| laptop_of(user).map_or(0, |laptop| self.service.quota_used(laptop))).collect()
+    }
+
+    /// How many versions of items the service's database has, the past ones included.
+    pub fn versions_stored(&self) -> u64 {
+        self.service.versions()
     }
 
     /// The user who owns a workspace.

@@ -14,7 +14,7 @@ use stacksync_core::values::{DeviceId, ItemId, ItemPath, RemoteItem, Revision, U
 use stacksync_protocol::{CHUNK_SERVICE, SYNC_SERVICE};
 use stacksync_server::data_dir::DataDir;
 use stacksync_server::db::inline::{Copy, Population};
-use stacksync_server::db::{Db, Outbox};
+use stacksync_server::db::{Db, Outbox, UserKey};
 use stacksync_server::metrics::Metrics;
 use stacksync_server::service::{ChunkService, Context, Gate, Notices, Principal, SessionGate, SyncService};
 use std::cell::RefCell;
@@ -259,6 +259,22 @@ impl Service {
         }
         self.backup = Some(backup);
         true
+    }
+
+    /// Bytes that the laptop's user uses, as the store has it.
+    pub fn quota_used(&self, laptop: usize) -> u64 {
+        match done(self.process.context.db.user(UserKey::Id(self.devices[laptop].user))) {
+            Ok(found) => found.map_or(0, |user| user.quota_used),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// How many versions of items the store has, the past ones included.
+    pub fn versions(&self) -> u64 {
+        match self.copy().versions() {
+            Ok(versions) => versions,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// A workspace as the store has it.

@@ -72,6 +72,15 @@ impl Copy {
         copy_of(&self.0).map(Self)
     }
 
+    /// How many versions of items it holds, the past ones included.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn versions(&self) -> Result<u64, CopyError> {
+        let sql = "SELECT (SELECT count(*) FROM items) + (SELECT count(*) FROM past_versions)";
+        Ok(self.0.query_row(sql, [], |row| super::rows::unsigned(row, 0))?)
+    }
+
     /// Puts these people into it.
     ///
     /// # Errors
