@@ -235,7 +235,12 @@ impl Engine {
         let ours = self.trees.ids().filter_map(|id| self.trees.get(id).remote.as_ref());
         let mut ours = ours.filter(|item| item.revision > page.since && item.revision <= reach);
         let changed_since = |told: &RemoteItem, item: &RemoteItem| told.version > item.version && told.revision > known;
-        let missing = ours.any(|item| told.get(&item.id).is_none_or(|told| !same(told, item) && !changed_since(told, item)));
+        // What is not on this page may have changed so late that it is on the next one.
+        let is_last = page.to >= page.head;
+        let missing = ours.any(|item| match told.get(&item.id) {
+            Some(told) => !same(told, item) && !changed_since(told, item),
+            None => is_last,
+        });
         // And nothing else was there then. A deleted item that we forgot says nothing.
         let news = |item: &&RemoteItem| match &self.trees.get(item.id).remote {
             None => !item.deleted,
@@ -358,8 +363,9 @@ fn rebase(synced: Synced, remote: &RemoteItem, past: Past) -> Option<Synced> {
         return Some(synced);
     }
     match past {
-        Past::Ours if synced.version < remote.version => return Some(synced),
         Past::Other(common) if !same_bytes && (synced.version <= remote.version || remote.revision > common) => return None,
+        // With the same bytes nothing can be lost, and the service's place is the newer one.
+        Past::Ours | Past::Other(_) if synced.version < remote.version => return Some(synced),
         Past::Ours | Past::Other(_) => {}
     }
     let stat = synced.stat.filter(|_| same_bytes);

@@ -284,6 +284,7 @@ fn folder_called_like_rules(seed: u64) {
 fn server_back_in_time() {
     for seed in seeds(400) {
         let mut world = World::new(seed, 3, Faults { rate: 0 });
+        world.service.page = 1_000;
         let work = |world: &mut World, acts: usize| {
             for _ in 0..acts {
                 let d = world.random.below(3);
@@ -310,4 +311,25 @@ fn server_back_in_time() {
         world.settle();
         world.check_converged();
     }
+}
+
+/// So many that the service needs several pages to tell of them: that what was known last comes on a later page contradicts nothing.
+#[test]
+fn many_moves_while_a_device_is_off_stay_moved() {
+    let mut world = World::new(1, 2, Faults { rate: 0 });
+    for number in 0..20 {
+        world.devices[0].disk.make(&path(&format!("from {number}")), Data::File(format!("content {number}").into_bytes()));
+    }
+    world.settle();
+    world.disconnect(1);
+    world.devices_on = 1;
+    for number in 0..20 {
+        world.devices[0].disk.rename(&path(&format!("from {number}")), &path(&format!("to {number}")));
+    }
+    world.settle();
+    world.devices_on = usize::MAX;
+    let commits = world.service.revision;
+    world.settle();
+    world.check_converged();
+    assert_eq!(world.service.revision, commits, "somebody answered with changes of his own\n{}", world.report());
 }
