@@ -112,6 +112,24 @@ impl Waiting {
     }
 }
 
+/// A look into the database that has not come to its end: if it never does, another one is needed. Until then commits go on handing their
+/// notices over.
+struct HalfWay<'a>(Option<&'a Waiting>);
+
+impl HalfWay<'_> {
+    fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for HalfWay<'_> {
+    fn drop(&mut self) {
+        if let Some(waiting) = self.0 {
+            waiting.lost_count();
+        }
+    }
+}
+
 async fn forget(link: &Link, rows: Vec<i64>) -> Result<(), Stop<DbError>> {
     link.run(&query!("DELETE FROM notices WHERE id = ANY($1)", INT8_ARRAY), &[&rows]).await?;
     Ok(())
@@ -156,15 +174,15 @@ impl Outbox {
         Ok(())
     }
 
-    /// Takes over the rows of nobody and of those who are gone. If this is dropped half-way they are ours, and found by
-    /// [`Self::catch_up`].
+    /// Takes over the rows of nobody and of those who are gone.
     async fn adopt(&mut self) -> Result<(), DbError> {
-        let me = self.instance.id();
-        let was = std::mem::replace(&mut self.waiting.state().incomplete, true);
+        let (me, waiting) = (self.instance.id(), Arc::clone(&self.waiting));
+        // If this is dropped half-way they may be ours already.
+        let half_way = HalfWay(Some(&waiting));
         let adopted = self.links.write(|link| Box::pin(adopt(link, me))).await?;
         let full = adopted.len() as i64 >= PAGE;
         self.take(adopted);
-        self.waiting.state().incomplete = was;
+        half_way.done();
         self.look_at = if full { Instant::now() } else { Instant::now() + LOOK_INTERVAL };
         Ok(())
     }
@@ -199,14 +217,14 @@ impl Outbox {
 
     /// Reads the rows of ours that did not come through memory.
     async fn catch_up(&mut self) -> Result<(), DbError> {
+        let waiting = Arc::clone(&self.waiting);
         // From here on they come through memory again, so none is missed; what comes twice is known.
-        self.waiting.state().incomplete = false;
-        let read = self.read_own().await;
-        match read {
-            Ok(true) | Err(_) => self.waiting.state().incomplete = true,
-            Ok(false) => {}
+        waiting.state().incomplete = false;
+        let half_way = HalfWay(Some(&waiting));
+        if !self.read_own().await? {
+            half_way.done();
         }
-        read.map(|_| ())
+        Ok(())
     }
 
     /// Whether there may be more.

@@ -99,9 +99,11 @@ async fn one_request_sent_to_two_instances_at_once_is_carried_out_once() {
     assert_eq!((world.items().await.len(), world.quota_used().await), (20, 20));
 }
 
-/// Publishes what an instance has, until nothing came for a while, and writes down who told what.
-async fn publish(db: Db, mut outbox: Outbox, told: Arc<std::sync::Mutex<Vec<(WorkspaceId, u64)>>>) {
-    while let Ok(notices) = tokio::time::timeout(Duration::from_secs(3), outbox.next_many(16)).await {
+/// Publishes what an instance has, until all instances together have told so much, and writes down who told what. The wait is cut
+/// off again and again, at any point: nothing may be lost by that.
+async fn publish(db: Db, mut outbox: Outbox, told: Arc<std::sync::Mutex<Vec<(WorkspaceId, u64)>>>, total: usize) {
+    while told.lock().unwrap().len() < total {
+        let Ok(notices) = tokio::time::timeout(Duration::from_millis(20), outbox.next_many(16)).await else { continue };
         let notices = notices.unwrap();
         let last = notices.last().unwrap().id;
         for notice in &notices {
@@ -119,7 +121,7 @@ async fn notices_of_a_workspace_are_told_in_its_order_whichever_instance_wrote_t
     let instances = [world.db.clone(), world.beside().await];
     let told = Arc::new(std::sync::Mutex::new(Vec::new()));
     let publishers: Vec<_> =
-        instances.iter().map(|db| tokio::spawn(publish(db.clone(), db.outbox().unwrap(), Arc::clone(&told)))).collect();
+        instances.iter().map(|db| tokio::spawn(publish(db.clone(), db.outbox().unwrap(), Arc::clone(&told), 60))).collect();
     for n in 1..=60 {
         let commit = world.commit_of(vec![new_item(n, None, &n.to_string(), Body::Folder)]);
         instances[n as usize % 2].commit(commit).await.unwrap();
