@@ -64,6 +64,7 @@ pub struct Device {
     /// Workspaces that are remembered but do not run: the user is no member any more, or their folder cannot be used.
     idle: BTreeMap<WorkspaceId, WorkspaceEntry>,
     user: Option<Binding>,
+    following_user: bool,
     events: mpsc::Receiver<Event>,
     tell: mpsc::Sender<Event>,
     news: mpsc::Sender<News>,
@@ -99,6 +100,7 @@ impl Device {
             members: BTreeMap::new(),
             idle: BTreeMap::new(),
             user: None,
+            following_user: false,
             events,
             tell,
             news,
@@ -215,7 +217,8 @@ impl Device {
             tokio::spawn(async move { tell.send(Event::Listed(service.workspaces().await)).await });
         }
         let broker = self.link.service().broker();
-        if self.user.is_none() {
+        if self.user.is_none() && !self.following_user {
+            self.following_user = true;
             let (broker, news, tell) = (broker.clone(), self.news.clone(), tell.clone());
             let user = UserId(self.around.config.user_id);
             tokio::spawn(async move { tell.send(Event::FollowedUser(follow_user(&broker, user, news).await)).await });
@@ -246,9 +249,21 @@ impl Device {
                 self.trouble = format!("the service does not tell the workspaces: {error}");
             }
             Event::Followed(id, outcome) => self.followed(id, outcome).await,
-            Event::FollowedUser(Ok(binding)) => self.user = Some(binding),
+            Event::FollowedUser(outcome) => self.followed_user(outcome),
+        }
+    }
+
+    fn followed_user(&mut self, outcome: Result<Binding, BindError>) {
+        self.following_user = false;
+        match outcome {
+            Ok(binding) => {
+                self.user = Some(binding);
+                // What changed between the list that was asked for and now was told to nobody here.
+                self.list_due = true;
+                self.try_again();
+            }
             // Tried again with the next tick; until then the list is asked for at each connection.
-            Event::FollowedUser(Err(error)) => tracing::debug!("cannot follow the user: {error}"),
+            Err(error) => tracing::debug!("cannot follow the user: {error}"),
         }
     }
 
