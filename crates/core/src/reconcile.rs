@@ -356,7 +356,9 @@ impl<'a> Case<'a> {
     /// Commits what the disk has, once its folder, its name and the way up are clear on the service.
     fn push(&self, local: &Local, body: &Body, version: Version, status: Status, reason: &'static str) -> Decision {
         let place = &local.place;
-        if place.name == passing_name(self.id) {
+        // Where the service has it under that name, a device crashed in the middle once, and it is the item's name now.
+        let is_its_own = self.item.remote.as_ref().is_some_and(|remote| remote.place == *place);
+        if place.name == passing_name(self.id) && !is_its_own {
             return self.decide(Step::Disk(DiskStep::GiveWay), "left under a passing name, and its place is not known any more");
         }
         if let Some(parent) = place.parent
