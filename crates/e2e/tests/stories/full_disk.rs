@@ -78,7 +78,8 @@ fn a_full_disk_of_the_servers_database_is_told_and_loses_nothing() {
     let data = dir.path().join("data");
     let _disk = SmallDisk::mount(&data, 8 * MIB);
     let _chunks = SmallDisk::mount(&data.join("chunks"), 64 * MIB);
-    let mut server = Server::new(dir.path());
+    // Its own database: PostgreSQL would not be on this disk.
+    let mut server = Server::new(dir.path()).with_database(None);
     // The server takes an empty directory only.
     std::fs::write(data.join("format"), "stacksync-server data, format 1\n").unwrap();
     server.start();

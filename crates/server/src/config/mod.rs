@@ -203,10 +203,15 @@ fn read_file(file: &Path, values: &mut Values, wrong: &mut Vec<String>) -> Resul
 }
 
 fn read_properties(file: &Path, bytes: &[u8], values: &mut Values, wrong: &mut Vec<String>) -> Result<(), ConfigError> {
-    // Java reads Latin-1; what is valid UTF-8 was meant as such.
-    let encoding = if std::str::from_utf8(bytes).is_ok() { encoding_rs::UTF_8 } else { encoding_rs::WINDOWS_1252 };
+    // Java reads Latin-1; what is valid UTF-8 was meant as such. The parser would take two of Latin-1's letters at the start for the mark
+    // of UTF-16, so it gets text that is decoded already, without any mark.
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => encoding_rs::WINDOWS_1252.decode_without_bom_handling(bytes).0,
+    };
+    let text = text.trim_start_matches('\u{feff}').as_bytes();
     let mut unknown = Vec::new();
-    java_properties::PropertiesIter::new_with_encoding(bytes, encoding)
+    java_properties::PropertiesIter::new_with_encoding(text, encoding_rs::UTF_8)
         .read_into(|name, text| match table::find(&name) {
             Some(key) => {
                 values.insert(key.name, Value { text: text.trim().to_owned(), origin: Origin::File(file.to_owned()) });
