@@ -51,6 +51,10 @@ fn server_back_in_time() {
         write(&a.path(name), format!("{name}, before the copy"));
     }
     world.settle(&[&a, &b]);
+    // The latest thing in the copy stays as it is, so devices can tell that all of the copy is a past that they know. Of a file that was
+    // the latest and is edited afterwards they cannot: both contents are kept then.
+    write(&a.path("latest"), "latest, before the copy");
+    world.settle(&[&a, &b]);
     world.server.stop();
     let backup = world.server.back_up(&world.path("backup"));
     world.server.start();
