@@ -107,6 +107,9 @@ pub enum Trouble {
         /// What it said, shortened.
         text: String,
     },
+    /// The server is not the one that it should be: its certificate is not trusted, or not for its name. Waiting does not help.
+    #[error("the server is not trusted: {0}")]
+    Untrusted(String),
     /// There was a connection, and it ended.
     #[error("the connection was lost: {0}")]
     Lost(String),

@@ -15,6 +15,7 @@ pub mod legacy;
 pub mod log;
 pub mod metrics;
 pub mod process;
+mod secrets;
 pub mod service;
 
 use clap::Parser;
@@ -39,6 +40,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: impl Iter
             0
         }
         Err(failure) => {
+            let _ = std::io::stdout().write_all(failure.printed.as_bytes());
             eprintln!("{failure}");
             failure.exit as i32
         }

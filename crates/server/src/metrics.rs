@@ -337,6 +337,8 @@ fn render_db(page: &mut Page, db: &DbStats) {
     }
     page.gauge("stacksync_db_queue_depth", "Writes that wait for the metadata store now.", db.queue_depth);
     page.gauge("stacksync_db_queue_limit", "Writes that may wait.", db.queue_limit);
+    page.head("stacksync_clock_ahead_seconds", "gauge", "How far this computer's clock is ahead of the database's.");
+    page.line("stacksync_clock_ahead_seconds", &[], format_args!("{:.3}", db.clock_ahead_ms as f64 / 1_000.0));
     page.gauge("stacksync_db_transaction_jobs_most", "Most writes in one transaction.", db.batch_jobs_most);
     page.head("stacksync_commit_seconds", "histogram", "Time of a commit in the metadata store.");
     let buckets = LATENCY_BUCKETS_US.iter().copied().zip(db.latency_counts);

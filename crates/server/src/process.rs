@@ -2,24 +2,25 @@
 
 use crate::cli::exit::{Exit, Failure};
 use crate::config::{AmqpTransport, Config, Datasource, MessageTransport, OriginalClients, Tls};
-use crate::data_dir::certificate::{self, CertificateError};
+use crate::data_dir::certificate::CertificateError;
 use crate::data_dir::server_file::ServerFile;
 use crate::data_dir::{self, DataDir, Lock};
-use crate::db::Db;
+use crate::db::{Db, OpenError};
 use crate::http::listen::Listener;
 use crate::http::{self, Door};
 use crate::legacy;
 use crate::metrics::Metrics;
+use crate::secrets;
 use crate::service::{
     ChunkService, Connected, Context, Elsewhere, Gate, Instances, Notices, OriginalDoor, OriginalService, Relay, SyncService,
 };
 use objectmq::amqp::Amqp;
 use objectmq::envelope::Encodings;
 use objectmq::local::{Hub, HubLimits};
+use objectmq::transport::Trouble;
 use objectmq::websocket::{self, CloseReason, DoorOptions};
 use objectmq::{AnswerLimits, BindOptions, Binding, Broker, Transport};
 use stacksync_chunks::store::FolderStore;
-use stacksync_chunks::ticket::TicketKey;
 use stacksync_protocol::{CHUNK_SERVICE, SYNC_SERVICE};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -28,6 +29,9 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// Pause before a starting service looks again for its database or its broker.
+const START_PAUSE: Duration = Duration::from_secs(2);
 
 /// A service that runs.
 pub struct Running {
@@ -60,7 +64,12 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     runtime.block_on(async {
         let listen = |kind| signal(kind).map_err(|error| Failure::command(format!("cannot listen to signals: {error}")));
         let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-        let running = start(config).await?;
+        let running = tokio::select! {
+            running = start(config) => running?,
+            // It may be waiting for its database or its broker.
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        };
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -93,10 +102,10 @@ pub async fn start(config: &Config) -> Result<Running, Failure> {
     // One that was killed left it; nobody must take its address for ours.
     ServerFile::remove(&data);
     data_dir::remove_leftovers(data.path());
-    let tls = tls_files(&config.tls, &data)?;
-    let tls_config = match &tls {
-        Some((certificate, key, _)) => Some(certificate::server_config(certificate, key)?),
-        None => None,
+    let db = wait_for_db(config, &data).await?;
+    let (tls_config, fingerprint) = match secrets::certificate(&config.tls, &db, &data).await? {
+        Some(certificate) => (Some(certificate.credentials.server_config()?), certificate.fingerprint),
+        None => (None, None),
     };
     let metrics = Arc::new(Metrics::default());
     let hub = Hub::new(HubLimits::default());
@@ -105,13 +114,13 @@ pub async fn start(config: &Config) -> Result<Running, Failure> {
         MessageTransport::Builtin => None,
         MessageTransport::Amqp(amqp) => Some(Beyond::connect(amqp).await?),
     };
-    let context = open_service(config, &data, &broker, beyond.as_ref(), &metrics).await?;
+    let context = open_service(config, &data, db, &broker, beyond.as_ref(), &metrics).await?;
     let listener = Listener::bind(config.listen, tls_config, config.http, metrics).await.map_err(|error| {
         Failure::new(Exit::Http, format!("cannot listen on {}: {error}; choose another address with http.listen", config.listen))
     })?;
     let address = listener.address().map_err(|error| Failure::new(Exit::Http, error))?;
     let url = url(config, address);
-    let fingerprint = tls.and_then(|(_, _, fingerprint)| fingerprint);
+    context.db.announce(&url);
     let mut bindings = bind_objects(config, &broker, &context).await?;
     if let Some(beyond) = &beyond {
         bindings.extend(beyond.bind(config, &broker, &context).await?);
@@ -138,22 +147,6 @@ pub async fn start(config: &Config) -> Result<Running, Failure> {
     Ok(running)
 }
 
-/// Certificate, key, and the fingerprint that devices must know, if TLS is on.
-type TlsFiles = (PathBuf, PathBuf, Option<String>);
-
-/// The certificate to be used, made if need be.
-pub(crate) fn tls_files(tls: &Tls, data: &DataDir) -> Result<Option<TlsFiles>, Failure> {
-    match tls {
-        Tls::Off => Ok(None),
-        Tls::SelfMade => {
-            let (certificate, key) = certificate::self_made(data)?;
-            let fingerprint = certificate::fingerprint(&certificate)?;
-            Ok(Some((certificate, key, Some(fingerprint))))
-        }
-        Tls::Files { certificate, key } => Ok(Some((certificate.clone(), key.clone(), None))),
-    }
-}
-
 impl From<CertificateError> for Failure {
     fn from(error: CertificateError) -> Self {
         Self::new(Exit::Config, error)
@@ -162,28 +155,50 @@ impl From<CertificateError> for Failure {
 
 /// The metadata store of this configuration.
 pub(crate) async fn open_db(config: &Config, data: &DataDir) -> Result<Db, Failure> {
-    let opened = match &config.datasource {
+    try_db(config, data).await.map_err(|error| Failure::new(Exit::Database, error))
+}
+
+async fn try_db(config: &Config, data: &DataDir) -> Result<Db, OpenError> {
+    match &config.datasource {
         Datasource::Sqlite => Db::open(&data.database()),
         Datasource::Postgresql(place) => Db::connect(place).await,
-    };
-    opened.map_err(|error| Failure::new(Exit::Database, error))
+    }
+}
+
+/// The metadata store; waits for a database that is away, as a running service would.
+async fn wait_for_db(config: &Config, data: &DataDir) -> Result<Db, Failure> {
+    loop {
+        match try_db(config, data).await {
+            Ok(db) => return Ok(db),
+            Err(error @ OpenError::Unreachable { .. }) => {
+                tracing::warn!(%error, "waiting for the metadata database; trying again in {} s", START_PAUSE.as_secs());
+                tokio::time::sleep(START_PAUSE).await;
+            }
+            Err(error) => return Err(Failure::new(Exit::Database, error)),
+        }
+    }
+}
+
+/// Where the chunks are.
+pub(crate) fn chunks_folder(config: &Config, data: &DataDir) -> PathBuf {
+    config.chunks.clone().unwrap_or_else(|| data.chunks())
 }
 
 async fn open_service(
     config: &Config,
     data: &DataDir,
+    db: Db,
     broker: &Broker,
     beyond: Option<&Beyond>,
     metrics: &Arc<Metrics>,
 ) -> Result<Arc<Context>, Failure> {
-    let db = open_db(config, data).await?;
     let notices = Notices::new(broker.clone(), Arc::clone(metrics));
     let notices = match beyond {
         None => notices,
         Some(beyond) => notices.and(beyond.notices(&db, metrics)),
     };
-    let store = FolderStore::open(&data.chunks()).map_err(|error| Failure::new(Exit::Config, error))?;
-    let tickets = TicketKey::open(&data.ticket_key()).map_err(|error| Failure::new(Exit::Config, error))?;
+    let store = FolderStore::open(&chunks_folder(config, data)).map_err(|error| Failure::new(Exit::Config, error))?;
+    let tickets = secrets::tickets(&db, data).await?;
     Ok(Arc::new(Context {
         gate: Gate::new(db.clone()),
         db,
@@ -214,8 +229,16 @@ struct Beyond {
 
 impl Beyond {
     async fn connect(config: &AmqpTransport) -> Result<Beyond, Failure> {
-        let connected = Amqp::connect(config.broker.clone()).await;
-        let transport = connected.map_err(|trouble| Failure::new(Exit::ObjectMq, format!("message broker: {trouble}")))?;
+        let transport = loop {
+            match Amqp::connect(config.broker.clone()).await {
+                Ok(transport) => break transport,
+                Err(trouble @ (Trouble::Unreachable(_) | Trouble::Lost(_))) => {
+                    tracing::warn!(%trouble, "waiting for the message broker; trying again in {} s", START_PAUSE.as_secs());
+                    tokio::time::sleep(START_PAUSE).await;
+                }
+                Err(trouble) => return Err(Failure::new(Exit::ObjectMq, format!("message broker: {trouble}"))),
+            }
+        };
         let encodings = Encodings::original(config.encoding, Arc::new(legacy::catalog()));
         Ok(Beyond {
             instances: Instances { broker: Broker::new(Arc::new(transport.clone())), own: uuid::Uuid::new_v4() },

@@ -176,12 +176,20 @@ async fn connect(config: &AmqpConfig, host: &str, port: u16, direction: &str) ->
 
 /// Says what is to be done, where the broker says it.
 fn trouble(config: &AmqpConfig, place: &str, error: &lapin::Error) -> Trouble {
-    let ErrorKind::ProtocolError(said) = error.kind() else { return Trouble::Unreachable(format!("{place}: {error}")) };
+    let ErrorKind::ProtocolError(said) = error.kind() else {
+        let text = format!("{place}: {error}");
+        // The library hands on no more than the text of the TLS library.
+        return if text.contains("peer certificate") { Trouble::Untrusted(text) } else { Trouble::Unreachable(text) };
+    };
     let text = said.get_message();
     let rejected = |text: String| Trouble::Rejected { status: said.get_id(), text };
     match said.kind() {
         AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
             rejected(format!("{place} does not accept the user {:?} with this password", config.username))
+        }
+        // The broker is starting, or stopping.
+        AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) if text.as_str().contains("is down") => {
+            Trouble::Unreachable(format!("{place}: {text}"))
         }
         AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => rejected(format!(
             "{place} does not let the user {:?} into the virtual host {:?}: {text}",

@@ -8,11 +8,13 @@
 mod config;
 mod consume;
 mod link;
+mod look;
 mod properties;
 mod publish;
 mod topology;
 
 pub use config::{AmqpConfig, AmqpTls, DeadLetters, DeliveryMode, Password, QueueFlags, QueueKind};
+pub use look::QueueView;
 
 use crate::queue::{Queue, lock};
 use crate::transport::{Address, Guard, Inbox, MESSAGE_BYTES_MAX, ReplyQueue, ReplySink, Trouble};

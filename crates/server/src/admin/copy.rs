@@ -5,8 +5,9 @@ use super::{Failure, Report};
 use crate::cli::exit::Exit;
 use crate::config::{Config, Datasource};
 use crate::data_dir::DataDir;
-use crate::db::PostgresPlace;
 use crate::db::transfer::{Place, TransferError, transfer};
+use crate::db::{Db, PostgresPlace};
+use crate::secrets;
 use serde_json::{Map, json};
 use std::path::Path;
 
@@ -22,6 +23,7 @@ pub async fn run(config: &Config, to: &str) -> Result<Report, Failure> {
     };
     let target = target(to)?;
     let copied = transfer(&from, &target).await?;
+    move_secrets(config, &from, &target).await?;
     let rows: Vec<_> = copied.iter().map(|(name, summary)| [(*name).to_owned(), summary.rows.to_string()]).collect();
     let counts: Map<_, _> = copied.iter().map(|(name, summary)| ((*name).to_owned(), json!(summary.rows))).collect();
     let text = format!(
@@ -30,6 +32,27 @@ pub async fn run(config: &Config, to: &str) -> Result<Report, Failure> {
         advice(&target)
     );
     Ok(Report { text, json: json!({ "from": from.to_string(), "to": target.to_string(), "rows": counts }) })
+}
+
+/// What devices know the service by, and what opens the chunks, moves with the metadata.
+async fn move_secrets(config: &Config, from: &Place, to: &Place) -> Result<(), Failure> {
+    let failed = |error| Failure::new(Exit::Database, error);
+    match (from, to) {
+        (Place::Sqlite(_), Place::Postgres(place)) => {
+            let db = Db::connect(place).await.map_err(failed)?;
+            secrets::bring_in(&db, &DataDir::open(&config.data)?).await
+        }
+        (Place::Postgres(place), Place::Sqlite(file)) => {
+            let db = Db::connect(place).await.map_err(failed)?;
+            let folder = file.parent().unwrap_or(Path::new("."));
+            secrets::take_out(&db, &DataDir::open(folder)?).await
+        }
+        (Place::Postgres(from), Place::Postgres(to)) => {
+            let (from, to) = (Db::connect(from).await.map_err(failed)?, Db::connect(to).await.map_err(failed)?);
+            secrets::hand_over(&from, &to).await
+        }
+        (Place::Sqlite(_), Place::Sqlite(_)) => Ok(()),
+    }
 }
 
 fn target(to: &str) -> Result<Place, Failure> {
@@ -46,12 +69,11 @@ fn target(to: &str) -> Result<Place, Failure> {
 fn advice(target: &Place) -> &'static str {
     match target {
         Place::Postgres(_) => {
-            "Set datasource=postgresql and the postgresql.* keys, keep the data directory (chunks and keys stay there), and start the \
-             service.\n"
+            "Set datasource=postgresql and the postgresql.* keys, keep the data directory (chunks stay there), and start the service.\n"
         }
         Place::Sqlite(_) => {
-            "Chunks and keys were not copied: put chunks/, tls/ and ticket.key of the data directory that the service used beside the \
-             file, set datasource=sqlite, and start the service.\n"
+            "Chunks were not copied: put chunks/ of the data directory that the service used beside the file, set datasource=sqlite, \
+             and start the service.\n"
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::accounts::secret::JoinCode;
 use crate::config::value::show_time;
 use crate::data_dir::server_file::ServerFile;
 use crate::db::{UnixMs, User};
-use crate::process;
+use crate::{process, secrets};
 use serde_json::{Value, json};
 
 /// A join code and where to use it.
@@ -26,8 +26,9 @@ impl Admin<'_> {
         let (url, fingerprint, server_runs) = match ServerFile::read(&self.data) {
             Some(server) => (server.url, server.fingerprint, true),
             None => {
-                let tls = process::tls_files(&self.config.tls, &self.data)?;
-                (process::url(self.config, self.config.listen), tls.and_then(|(_, _, fingerprint)| fingerprint), false)
+                let certificate = secrets::certificate(&self.config.tls, &self.db, &self.data).await?;
+                let fingerprint = certificate.and_then(|certificate| certificate.fingerprint);
+                (process::url(self.config, self.config.listen), fingerprint, false)
             }
         };
         let lifetime = self.config.join_lifetime;

@@ -1,6 +1,7 @@
 //! The commands for users, workspaces and devices. They work on the data directory itself, beside a running server or without one; a
 //! running server hears of their changes by itself, within seconds.
 
+mod cluster;
 mod copy;
 mod device;
 mod import;
@@ -9,8 +10,8 @@ mod print;
 mod user;
 mod workspace;
 
-use crate::cli::Command;
 use crate::cli::exit::Failure;
+use crate::cli::{ClusterCommand, Command};
 use crate::config::{Config, Datasource};
 use crate::data_dir::DataDir;
 use crate::db::import::Told;
@@ -47,6 +48,7 @@ pub fn run(config: &Config, command: &Command) -> Result<String, Failure> {
             Command::User(command) => user::run(config, command).await,
             Command::Workspace(command) => workspace::run(config, command).await,
             Command::Device(command) => device::run(config, command).await,
+            Command::Cluster(ClusterCommand::Status { expect, output }) => cluster::status(config, *expect, *output).await,
             Command::Copy { to, output } => copy::run(config, to).await.map(|report| report.print(*output)),
             Command::Import { from, time_zone, quota_unit, output } => {
                 let told = Told { time_zone: time_zone.clone(), quota_unit: *quota_unit };

@@ -128,7 +128,7 @@ async fn changed(admin: &Admin<'_>, user: &User, done: &str, output: Output) -> 
 
 async fn remove(admin: &Admin<'_>, user: User) -> Result<Report, Failure> {
     let containers = admin.db.remove_user(user.id).await?;
-    let store = FolderStore::open(&admin.data.chunks()).map_err(Failure::command)?;
+    let store = FolderStore::open(&crate::process::chunks_folder(admin.config, &admin.data)).map_err(Failure::command)?;
     for container in &containers {
         let removed = store.remove_container(*container).await;
         removed

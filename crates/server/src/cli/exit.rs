@@ -21,6 +21,8 @@ pub enum Exit {
     Http = 6,
     /// The configuration or the data directory cannot be used.
     Config = 7,
+    /// What was looked at is not as it should be.
+    Unwell = 8,
 }
 
 /// Why a run failed: what happened, to what, what to do.
@@ -30,12 +32,20 @@ pub struct Failure {
     pub exit: Exit,
     /// For people.
     pub message: String,
+    /// For standard output, all the same.
+    pub printed: String,
 }
 
 impl Failure {
     /// A failure with this code.
     pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
-        Self { exit, message: message.to_string() }
+        Self { exit, message: message.to_string(), printed: String::new() }
+    }
+
+    /// The same, with something to be printed all the same.
+    #[must_use]
+    pub fn printing(self, printed: String) -> Self {
+        Self { printed, ..self }
     }
 
     /// A command that could not be carried out.

@@ -67,6 +67,9 @@ pub enum Command {
     /// Devices: invite, list, revoke
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// Instances that share a database: status
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Copy all metadata to an empty store: to grow from a file to a database, or to go back
     Copy {
         /// A data directory, or postgres://user:password@host/database
@@ -237,6 +240,19 @@ pub enum DeviceCommand {
     },
 }
 
+/// Commands on instances.
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Show the instances, what waits in the database and the queues, and what is wrong; fails (8) if something is
+    Status {
+        /// How many instances should live at least
+        #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+        expect: usize,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
 impl Cli {
     /// What the configuration is made of.
     pub fn sources(&self, environment: impl Iterator<Item = (OsString, OsString)>) -> Sources {
@@ -319,6 +335,7 @@ mod tests {
             "device invite anna --json",
             "device list anna",
             "device revoke 6f1c",
+            "cluster status --expect 3 --json",
             "copy --to postgres://a:b@c/d --json",
             "import --from postgres://a:b@c/d --time-zone Europe/Madrid --quota-unit 1GiB --json",
             "completions bash",

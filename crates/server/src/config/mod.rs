@@ -26,6 +26,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Where the metadata is kept.
     pub datasource: Datasource,
+    /// Directory of the chunks, if it is not in that of `data`.
+    pub chunks: Option<PathBuf>,
     /// Address and port to listen on.
     pub listen: SocketAddr,
     /// Address that devices use, if it is not that of `listen`.
@@ -316,6 +318,7 @@ fn build(values: &Values) -> Result<Config, String> {
     Ok(Config {
         data: data_directory(text("data"))?,
         datasource: datasource(values)?,
+        chunks: Some(text("storage.path")).filter(|path| !path.is_empty()).map(PathBuf::from),
         listen,
         public_url: Some(text("http.public_url").trim_end_matches('/')).filter(|url| !url.is_empty()).map(str::to_owned),
         tls: tls(text("http.tls"), text("http.tls.certificate"), text("http.tls.key"), listen)?,

@@ -106,6 +106,12 @@ pub const KEYS: &[Key] = &[
         "Where the chunks are kept.",
     ),
     key(
+        "storage.path",
+        "",
+        Kind::Path,
+        "Directory of the chunks with storage=filesystem, one for all instances; empty: in the data directory.",
+    ),
+    key(
         "omq.transport",
         "builtin",
         Kind::Choice { here: &["builtin", "amqp"], later: &[] },

@@ -42,6 +42,16 @@ pub enum OpenError {
         /// The newest format that this program knows.
         supported: i64,
     },
+    /// The database has not been brought to this program's format yet.
+    #[error("{place}: has format {found}, this program needs format {supported}; start an instance of this version first")]
+    OlderDatabase {
+        /// The database, without its password.
+        place: String,
+        /// Its format.
+        found: i64,
+        /// The format that this program knows.
+        supported: i64,
+    },
     /// The database cannot take the tables, or holds others.
     #[error("{place}: is no database for StackSync ({reason}); give it an empty one")]
     ForeignDatabase {
@@ -50,7 +60,15 @@ pub enum OpenError {
         /// What it says.
         reason: String,
     },
-    /// The database does not answer, or does not let us in.
+    /// The database does not let us in, or is not the one that it should be; waiting does not help.
+    #[error("{place}: cannot be used: {reason}")]
+    Refused {
+        /// The database, without its password.
+        place: String,
+        /// Why.
+        reason: String,
+    },
+    /// The database does not answer, or cannot serve now.
     #[error("{place}: cannot be used: {reason}")]
     Unreachable {
         /// The database, without its password.

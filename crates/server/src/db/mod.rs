@@ -5,6 +5,7 @@
 //! store's transaction, not a matter of this module; SQL stands nowhere outside it.
 
 mod answer_codec;
+mod cluster;
 mod columns;
 mod error;
 #[cfg(any(test, feature = "hostile"))]
@@ -23,6 +24,7 @@ mod types;
 #[cfg(test)]
 pub(in crate::db) mod tests;
 
+pub use cluster::{Cluster, GONE_AFTER_MS, InstanceView, Standby};
 pub use error::{DbError, OpenError, RedeemError};
 pub use outbox::Outbox;
 pub use postgres::{PlaceError, PostgresPlace, PostgresTls, Statements};
@@ -43,6 +45,7 @@ use std::path::Path;
 use std::sync::Arc;
 use store::Store;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 /// What becomes of a commit.
 type CommitResult = Result<Arc<CommitOutcome>, DbError>;
@@ -125,6 +128,28 @@ impl Db {
     /// If the store failed or is closed; they may be published again then.
     pub async fn outbox_done(&self, up_to: u64) -> Result<(), DbError> {
         self.store.outbox_done(up_to).await
+    }
+
+    /// Says where devices reach this process. Where many instances share the store, others learn of it when this one begins to publish.
+    pub fn announce(&self, address: &str) {
+        self.store.announce(address);
+    }
+
+    /// The secret of this name that all instances on this store share. `first` becomes it, if there is none yet. `None` if the store is
+    /// a file: its secrets are files beside it.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn shared_secret(&self, name: &str, first: Zeroizing<Vec<u8>>) -> Result<Option<Zeroizing<Vec<u8>>>, DbError> {
+        self.store.shared_secret(name.to_owned(), first).await
+    }
+
+    /// A look at the instances on a database, without opening it as a store.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn cluster(place: &PostgresPlace) -> Result<Cluster, OpenError> {
+        postgres::look(place).await
     }
 
     /// Counters since the store was opened.

@@ -32,6 +32,8 @@ pub struct DbStats {
     pub queue_depth: u64,
     /// Jobs that may wait.
     pub queue_limit: u64,
+    /// How far this process's clock is ahead of the store's, in milliseconds, as found out last; 0 where there is no other clock.
+    pub clock_ahead_ms: i64,
     /// Sum of the time from asking to answer over all commits, in microseconds.
     pub latency_us_sum: u64,
     /// Commits per bucket of [`LATENCY_BUCKETS_US`] (not cumulated), and those above the last.
@@ -96,6 +98,7 @@ impl Counters {
             batch_jobs_most: get(&self.batch_jobs_most),
             queue_depth: queue_depth as u64,
             queue_limit: queue_limit as u64,
+            clock_ahead_ms: 0,
             latency_us_sum: get(&self.latency_us_sum),
             latency_counts: std::array::from_fn(|bucket| get(&self.latency_counts[bucket])),
         }

@@ -10,6 +10,7 @@ use super::{
 use futures_util::future::BoxFuture;
 use stacksync_core::values::{DeviceId, ItemId, Name, Revision, UserId, WorkspaceId};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 /// The answer of a store.
 pub(super) type Answer<'a, T> = BoxFuture<'a, Result<T, DbError>>;
@@ -21,6 +22,12 @@ pub(super) trait Store: Send + Sync {
     /// Of a store in memory only.
     fn copy(&self) -> Result<Option<Copy>, CopyError> {
         Ok(None)
+    }
+    /// Of a store that many instances share only.
+    fn announce(&self, _address: &str) {}
+    /// Of a store that many instances share only.
+    fn shared_secret(&self, _name: String, _first: Zeroizing<Vec<u8>>) -> Answer<'_, Option<Zeroizing<Vec<u8>>>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
     fn check(&self) -> Answer<'_, ()>;
 

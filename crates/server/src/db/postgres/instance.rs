@@ -1,14 +1,18 @@
-//! This process among those that share the database: while it publishes notices it says every second that it lives.
+//! This process among those that share the database: while it publishes notices it says every second that it lives, where it is
+//! reached, and how far its clock is from the database's.
 
 use super::link::{Link, Links, Stop, query};
-use crate::db::DbError;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use super::rows::column;
+use crate::db::{DbError, UnixMs};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use uuid::Uuid;
 
 /// How often it says that it lives; others take its notices over after five seconds of silence.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// A clock that is off by more than this is worth a word, in milliseconds: join codes and tickets live by clocks.
+const CLOCK_OFF_MS: i64 = 30_000;
 
 /// See the module.
 pub(super) struct Instance {
@@ -17,11 +21,48 @@ pub(super) struct Instance {
     publishes: AtomicBool,
     /// The others know of it.
     registered: AtomicBool,
+    /// Where devices reach it.
+    address: OnceLock<String>,
+    /// How far its clock is ahead of the database's.
+    clock_ahead_ms: AtomicI64,
 }
 
 impl Instance {
     pub(super) fn new() -> Self {
-        Self { id: Uuid::new_v4(), publishes: AtomicBool::new(false), registered: AtomicBool::new(false) }
+        Self {
+            id: Uuid::new_v4(),
+            publishes: AtomicBool::new(false),
+            registered: AtomicBool::new(false),
+            address: OnceLock::new(),
+            clock_ahead_ms: AtomicI64::new(0),
+        }
+    }
+
+    pub(super) fn announce(&self, address: &str) {
+        // A process does not move.
+        let _ = self.address.set(address.to_owned());
+    }
+
+    pub(super) fn clock_ahead_ms(&self) -> i64 {
+        self.clock_ahead_ms.load(Ordering::Relaxed)
+    }
+
+    /// Says that it lives, and looks at the clocks.
+    async fn live(&self, links: &Links) -> Result<(), DbError> {
+        let (id, address, ahead) = (self.id, self.address.get().cloned().unwrap_or_default(), self.clock_ahead_ms());
+        let theirs = links.write(|link| {
+            let address = address.clone();
+            Box::pin(async move { say(link, id, &address, ahead).await })
+        });
+        let now_ahead = UnixMs::now().0 - theirs.await?;
+        self.clock_ahead_ms.store(now_ahead, Ordering::Relaxed);
+        if now_ahead.abs() > CLOCK_OFF_MS && ahead.abs() <= CLOCK_OFF_MS {
+            tracing::warn!(
+                seconds = now_ahead / 1000,
+                "this computer's clock is ahead of the database's (or behind, if less than 0)"
+            );
+        }
+        Ok(())
     }
 
     pub(super) const fn id(&self) -> Uuid {
@@ -43,8 +84,7 @@ impl Instance {
         if self.registered.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let id = self.id;
-        links.write(|link| Box::pin(say(link, id))).await?;
+        self.live(links).await?;
         self.registered.store(true, Ordering::Relaxed);
         tokio::spawn(beat(Arc::downgrade(self), links.clone()));
         Ok(())
@@ -65,17 +105,22 @@ impl Instance {
     }
 }
 
-async fn say(link: &Link, id: Uuid) -> Result<(), Stop<DbError>> {
+/// Returns the database's clock.
+async fn say(link: &Link, id: Uuid, address: &str, clock_ahead_ms: i64) -> Result<i64, Stop<DbError>> {
     let sql = query!(
-        "INSERT INTO instances (id, name, version) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET seen_at = clock_timestamp()",
+        "INSERT INTO instances (id, name, version, address, clock_ahead_ms) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO UPDATE \
+         SET seen_at = clock_timestamp(), clock_ahead_ms = $5 RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
         UUID,
         TEXT,
-        TEXT
+        TEXT,
+        TEXT,
+        INT8
     );
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    link.run(&sql, &[&id, &format!("{name}:{}", std::process::id()), &env!("CARGO_PKG_VERSION")]).await?;
-    link.run(&query!("DELETE FROM instances WHERE seen_at < clock_timestamp() - interval '1 day'"), &[]).await?;
-    Ok(())
+    let name = format!("{name}:{}", std::process::id());
+    let row = link.first(&sql, &[&id, &name, &env!("CARGO_PKG_VERSION"), &address, &clock_ahead_ms]).await?;
+    link.run(&query!("DELETE FROM instances WHERE seen_at < clock_timestamp() - interval '1 hour'"), &[]).await?;
+    Ok(row.map(|row| column(&row, 0)).transpose()?.unwrap_or_default())
 }
 
 async fn go(link: &Link, id: Uuid) -> Result<(), Stop<DbError>> {
@@ -86,8 +131,8 @@ async fn go(link: &Link, id: Uuid) -> Result<(), Stop<DbError>> {
 async fn beat(instance: Weak<Instance>, links: Links) {
     loop {
         tokio::time::sleep(HEARTBEAT).await;
-        let Some(id) = instance.upgrade().and_then(|instance| instance.owner()) else { return };
-        if let Err(error) = links.write::<_, DbError>(|link| Box::pin(say(link, id))).await {
+        let Some(instance) = instance.upgrade().filter(|instance| instance.owner().is_some()) else { return };
+        if let Err(error) = instance.live(&links).await {
             tracing::debug!(%error, "the instance could not say that it lives");
         }
     }

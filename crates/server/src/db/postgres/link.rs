@@ -72,6 +72,35 @@ impl From<DbError> for Stop<DbError> {
     }
 }
 
+/// Whether an error stays, however long one waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lasting {
+    /// Somebody has to change something.
+    Yes,
+    /// It may pass by itself.
+    No,
+}
+
+/// Judges why there is no connection.
+fn lasting(error: &SqlError) -> Lasting {
+    // 28: who one is; 3D: there is no such database; 42501: may not connect.
+    let refused = |code: &SqlState| ["28", "3D", "42501"].iter().any(|prefix| code.code().starts_with(prefix));
+    if error.code().is_some_and(refused) {
+        return Lasting::Yes;
+    }
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(deeper) = cause {
+        let inner = deeper.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()).or_else(|| deeper.downcast_ref());
+        // Nobody speaks TLS there, or somebody else does.
+        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) || deeper.to_string().contains("does not support TLS") {
+            return Lasting::Yes;
+        }
+        cause = deeper.source();
+    }
+    Lasting::No
+}
+
 /// What an error of the database means for a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
@@ -168,6 +197,15 @@ impl Links {
             .build()
             .map_err(|error| error.to_string())?;
         Ok(Self { pool, statements: place.statements })
+    }
+
+    /// Makes a connection, and says whether it would help to wait if there is none.
+    pub(super) async fn enter(&self) -> Result<(), (Lasting, String)> {
+        match self.pool.get().await {
+            Ok(_) => Ok(()),
+            Err(PoolError::Backend(error)) => Err((lasting(&error), described(&error))),
+            Err(error) => Err((Lasting::No, error.to_string())),
+        }
     }
 
     /// A connection.

@@ -1,16 +1,17 @@
 //! Bringing a database to this program's format: plain SQL files compiled into the program, applied in one transaction under a lock, so
 //! that of several instances that start at once one does it and the others find it done. Only ever forward.
 
-use super::link::{Link, Links, SqlError, Stop, described, query};
+use super::link::{Lasting, Link, Links, SqlError, Stop, described, query};
+use super::place::PostgresPlace;
 use super::rows::{column, damaged};
 use crate::db::{DbError, OpenError};
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 /// Schema changes in order; the database's format is how many of them it has seen.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 /// The newest format that this program knows.
-const FORMAT: i64 = MIGRATIONS.len() as i64;
+pub(super) const FORMAT: i64 = MIGRATIONS.len() as i64;
 /// What the lock is known by in the database: "StackSyn".
 const LOCK: i64 = 0x5374_6163_6b53_796e;
 
@@ -20,17 +21,41 @@ enum Found {
     Format(i64, Uuid),
 }
 
+/// Connections to the database, of which one was made.
+pub(super) async fn enter(place: &PostgresPlace) -> Result<Links, OpenError> {
+    let links = Links::new(place).map_err(|reason| OpenError::Refused { place: place.to_string(), reason })?;
+    links.enter().await.map_err(|(lasting, reason)| match lasting {
+        Lasting::Yes => OpenError::Refused { place: place.to_string(), reason },
+        Lasting::No => OpenError::Unreachable { place: place.to_string(), reason },
+    })?;
+    Ok(links)
+}
+
 /// Returns the epoch.
 pub(in crate::db) async fn migrate(links: &Links, place: &str) -> Result<Uuid, OpenError> {
-    let place = || place.to_owned();
     let done = links.write(|link| Box::pin(bring_up(link))).await;
     match done {
         Ok(Ok(epoch)) => Ok(epoch),
-        Ok(Err(found)) => Err(OpenError::NewerDatabase { place: place(), found, supported: FORMAT }),
-        Err(DbError::Failed(reason) | DbError::Damaged(reason)) => Err(OpenError::ForeignDatabase { place: place(), reason }),
-        Err(DbError::Unavailable(reason)) => Err(OpenError::Unreachable { place: place(), reason }),
-        Err(error) => Err(OpenError::Unreachable { place: place(), reason: error.to_string() }),
+        Ok(Err(found)) => Err(OpenError::NewerDatabase { place: place.to_owned(), found, supported: FORMAT }),
+        Err(error) => Err(failed(place.to_owned(), error)),
     }
+}
+
+/// What it means for opening the database.
+pub(super) fn failed(place: String, error: DbError) -> OpenError {
+    match error {
+        DbError::Failed(reason) | DbError::Damaged(reason) => OpenError::ForeignDatabase { place, reason },
+        DbError::Unavailable(reason) => OpenError::Unreachable { place, reason },
+        error => OpenError::Unreachable { place, reason: error.to_string() },
+    }
+}
+
+/// The format of a database; 0 if it has none yet.
+pub(super) async fn format(link: &Link) -> Result<i64, Stop<DbError>> {
+    Ok(match look(link).await? {
+        Found::Nothing => 0,
+        Found::Format(format, _) => format,
+    })
 }
 
 /// `Err` holds a format that is too new.

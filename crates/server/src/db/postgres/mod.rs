@@ -7,6 +7,7 @@
 
 mod accounts;
 mod changes;
+mod cluster;
 mod commit;
 mod instance;
 pub(in crate::db) mod link;
@@ -14,12 +15,14 @@ pub(in crate::db) mod migrate;
 mod outbox;
 mod place;
 pub(in crate::db) mod rows;
+mod secrets;
 mod tls;
 mod workspaces;
 
 #[cfg(test)]
 mod tests;
 
+pub(in crate::db) use cluster::look;
 pub use place::{PlaceError, PostgresPlace, PostgresTls, Statements};
 
 use super::columns::signed;
@@ -39,6 +42,7 @@ use stacksync_core::values::{DeviceId, ItemId, Name, Revision, UserId, Workspace
 use std::sync::Arc;
 use uuid::Uuid;
 use workspaces::NewWorkspace;
+use zeroize::Zeroizing;
 
 /// A database that is open.
 pub(super) struct Postgres {
@@ -54,7 +58,7 @@ impl Postgres {
     /// Connects; creates the tables, or brings them to this program's format, as needed.
     pub(super) async fn open(place: &PostgresPlace) -> Result<Self, OpenError> {
         let unreachable = |reason: String| OpenError::Unreachable { place: place.to_string(), reason };
-        let links = Links::new(place).map_err(unreachable)?;
+        let links = migrate::enter(place).await?;
         let epoch = migrate::migrate(&links, &place.to_string()).await?;
         let first = (0..place.connections_first.saturating_sub(1).min(place.connections_max)).map(|_| links.link());
         futures_util::future::try_join_all(first).await.map_err(|error| unreachable(error.to_string()))?;
@@ -110,7 +114,21 @@ impl Store for Postgres {
 
     fn stats(&self) -> DbStats {
         let (depth, limit) = self.committers.depth();
-        self.counters.snapshot(depth, limit)
+        DbStats { clock_ahead_ms: self.instance.clock_ahead_ms(), ..self.counters.snapshot(depth, limit) }
+    }
+
+    fn announce(&self, address: &str) {
+        self.instance.announce(address);
+    }
+
+    fn shared_secret(&self, name: String, first: Zeroizing<Vec<u8>>) -> Answer<'_, Option<Zeroizing<Vec<u8>>>> {
+        Box::pin(async move {
+            let shared = self.links.write(|link| {
+                let (name, first) = (name.clone(), first.clone());
+                Box::pin(async move { secrets::shared(link, &name, &first).await })
+            });
+            shared.await.map(Some)
+        })
     }
 
     fn check(&self) -> Answer<'_, ()> {
