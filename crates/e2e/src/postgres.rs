@@ -1,6 +1,7 @@
 //! With `E2E_DATASOURCE=postgresql` every server under test keeps its metadata in a database of its own, in a private PostgreSQL that
 //! this program starts and that ends with it.
 
+use crate::process;
 use crate::programs::checkout;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
@@ -14,6 +15,7 @@ pub const DATASOURCE_ENV: &str = "E2E_DATASOURCE";
 /// A database for one server.
 #[derive(Clone, Debug)]
 pub struct Database {
+    port: u16,
     name: String,
 }
 
@@ -40,32 +42,51 @@ impl Database {
     /// # Panics
     /// If PostgreSQL cannot be started.
     pub fn fresh() -> Self {
-        Self::create(None)
+        Self::create(instance().port, None)
     }
 
-    fn create(like: Option<&Self>) -> Self {
+    /// A fresh one in the PostgreSQL that listens there.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn fresh_at(port: u16) -> Self {
+        Self::create(port, None)
+    }
+
+    fn create(port: u16, like: Option<&Self>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("story_{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let mut words = vec!["database".to_owned(), instance().port.to_string(), name.clone()];
+        let mut words = vec!["database".to_owned(), port.to_string(), name.clone()];
         words.extend(like.map(|like| like.name.clone()));
         let status = Command::new(script()).args(words).status().expect("scripts/backends/postgres can be started");
         assert!(status.success(), "the database {name} cannot be made; see what scripts/backends/postgres says above");
-        Self { name }
+        Self { port, name }
     }
 
     /// Another one with the same content; no server may be using this one.
     #[must_use]
     pub fn copied(&self) -> Self {
-        Self::create(Some(self))
+        Self::create(self.port, Some(self))
     }
 
     /// Where it is, with the password.
     pub fn url(&self) -> String {
-        format!("postgres://stacksync:stacksync@127.0.0.1:{}/{}", instance().port, self.name)
+        format!("postgres://stacksync:stacksync@127.0.0.1:{}/{}", self.port, self.name)
+    }
+
+    /// What a query finds, a line for each row.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn query(&self, sql: &str) -> Vec<String> {
+        let output = Command::new(script()).args(["query", &self.port.to_string(), &self.name, sql]).output();
+        let output = output.expect("scripts/backends/postgres can be started");
+        assert!(output.status.success(), "{sql}: {}", process::printed(&output));
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
     }
 }
 
-fn script() -> std::path::PathBuf {
+pub(crate) fn script() -> std::path::PathBuf {
     checkout().join("scripts/backends/postgres")
 }
 

@@ -5,7 +5,7 @@ use crate::image::{Dice, Model};
 use fuser::{
     BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
     LockOwner, MountOption, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry,
-    ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    ReplyOpen, ReplyStatfs, ReplyWrite, Request, SessionACL, TimeOrNow, WriteFlags,
 };
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -62,6 +62,8 @@ impl PowerFs {
         let state = Arc::new(Mutex::new(state));
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("powerfs".to_owned()), MountOption::DefaultPermissions];
+        // Databases run as users of their own.
+        config.acl = SessionACL::All;
         let session = fuser::spawn_mount(Served(state.clone()), at, &config).unwrap_or_else(|error| {
             panic!("no file system can be mounted at {} ({error}): tests of power loss need root and /dev/fuse", at.display())
         });

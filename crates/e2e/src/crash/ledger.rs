@@ -3,9 +3,9 @@
 //! The files of crash tests are small: each is one chunk, whose name is the hash of the content. So a content is safe when the service's
 //! database names that chunk (now or in its history) and the storage holds it unharmed.
 
+use crate::postgres::Database;
 use crate::server::Server;
 use crate::tree::{Entry, Tree};
-use crate::{process, wait};
 use stacksync_chunks::pack;
 use stacksync_core::values::ChunkName;
 use std::collections::{BTreeSet, HashSet};
@@ -34,14 +34,18 @@ impl Ledger {
         }));
     }
 
-    /// Nothing that was acknowledged is missing in the service. Metadata in PostgreSQL is looked at by [`Self::must_be_copied`] only.
+    /// Nothing that was acknowledged is missing in the service. Its database, wherever it is, must be there to be read.
     ///
     /// # Panics
     /// With what is missing.
     pub fn must_be_kept(&mut self, server: &Server) {
-        if server.database().is_none() {
-            self.must_be_named(&server.data().join("stacksync.db"));
-        }
+        let bodies = match server.database() {
+            Some(database) => bodies_in(database),
+            None => bodies_in_file(&server.data().join("stacksync.db")),
+        };
+        let named = named(&bodies);
+        let missing = self.acknowledged.iter().find(|content| !named.contains(*content));
+        assert_eq!(missing, None, "the service forgot a content that it had acknowledged");
         let files: HashSet<String> =
             server.chunk_files().iter().filter_map(|file| Some(file.file_name()?.to_str()?.to_owned())).collect();
         for content in &self.acknowledged {
@@ -51,29 +55,6 @@ impl Ledger {
         for file in server.chunk_files() {
             prove(&file, &mut self.proven);
         }
-    }
-
-    /// The same for the metadata of a server that runs on PostgreSQL: it is stopped, and its own means copy them to a file.
-    ///
-    /// # Panics
-    /// With what is missing.
-    pub fn must_be_copied(&self, server: &mut Server) {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let to = dir.path().join("copy");
-        server.stop();
-        // Services that were killed count as running for some seconds.
-        wait::until("the metadata can be copied", || {
-            let output = server.admin_output(&["copy", "--to", &to.display().to_string()]);
-            if output.status.success() { Ok(()) } else { Err(process::printed(&output)) }
-        });
-        server.start();
-        self.must_be_named(&to.join("stacksync.db"));
-    }
-
-    fn must_be_named(&self, metadata: &Path) {
-        let named = named(metadata);
-        let missing = self.acknowledged.iter().find(|content| !named.contains(*content));
-        assert_eq!(missing, None, "the service forgot a content that it had acknowledged");
     }
 }
 
@@ -87,16 +68,29 @@ fn prove(file: &Path, proven: &mut HashSet<[u8; 32]>) {
     }
 }
 
-/// Everything that the bodies of present and past versions could name: all their stretches of a hash's length.
-fn named(database: &Path) -> HashSet<[u8; 32]> {
+/// Everything that bodies of versions could name: all their stretches of a hash's length.
+fn named(bodies: &[Vec<u8>]) -> HashSet<[u8; 32]> {
+    bodies.iter().flat_map(|body| body.windows(32)).filter_map(|window| <[u8; 32]>::try_from(window).ok()).collect()
+}
+
+/// Bodies of present and past versions that are no folders.
+fn bodies_in_file(database: &Path) -> Vec<Vec<u8>> {
     let (connection, _copy) = super::checks::open_database(database);
     let sql = "SELECT body FROM items WHERE kind != 1 UNION ALL SELECT body FROM past_versions WHERE kind != 1";
     let mut statement = connection.prepare(sql).expect("the tables are known");
     let bodies = statement.query_map([], |row| row.get::<_, Vec<u8>>(0)).expect("bodies can be read");
-    let mut named = HashSet::new();
-    for body in bodies {
-        let body = body.expect("a body can be read");
-        named.extend(body.windows(32).filter_map(|window| <[u8; 32]>::try_from(window).ok()));
-    }
-    named
+    bodies.map(|body| body.expect("a body can be read")).collect()
+}
+
+/// The same from PostgreSQL.
+fn bodies_in(database: &Database) -> Vec<Vec<u8>> {
+    let sql = "SELECT encode(body, 'hex') FROM (SELECT body, kind FROM items UNION ALL SELECT body, kind FROM past_versions) \
+               AS versions WHERE kind != 1";
+    database.query(sql).iter().map(|line| bytes_of(line)).collect()
+}
+
+/// The bytes that hexadecimal digits stand for.
+fn bytes_of(digits: &str) -> Vec<u8> {
+    let pairs = (0..digits.len()).step_by(2).map(|at| digits.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()));
+    pairs.map(|byte| byte.expect("the query answers in hexadecimal digits")).collect()
 }

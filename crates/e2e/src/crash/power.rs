@@ -98,15 +98,15 @@ impl PowerPlay {
     }
 }
 
-fn start(device: &Device) -> Running {
+pub(super) fn start(device: &Device) -> Running {
     Running::start(device.command(&["sync", "--once"]), device.log())
 }
 
-fn end(mut running: Running) {
+pub(super) fn end(mut running: Running) {
     wait(|| running.ended().is_some());
 }
 
-fn wait(mut done: impl FnMut() -> bool) {
+pub(super) fn wait(mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
         assert!(start.elapsed() < PATIENCE, "a sync does not end");

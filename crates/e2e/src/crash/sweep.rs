@@ -22,20 +22,20 @@ pub struct Density {
 }
 
 /// What happened: a log, the disk that it began with, and at which places of it something was acknowledged.
-struct Recorded {
-    began: Snapshot,
-    log: Vec<Op>,
-    marks: Vec<(usize, Ledger)>,
+pub(super) struct Recorded {
+    pub(super) began: Snapshot,
+    pub(super) log: Vec<Op>,
+    pub(super) marks: Vec<(usize, Ledger)>,
 }
 
 impl Recorded {
-    fn prefixes(&self, density: Density) -> impl Iterator<Item = (usize, u64)> + use<> {
+    pub(super) fn prefixes(&self, density: Density) -> impl Iterator<Item = (usize, u64)> + use<> {
         // The last is always among them.
         let last = self.log.len();
         (0..=last).rev().step_by(density.step).flat_map(move |length| (0..density.seeds).map(move |seed| (length, seed)))
     }
 
-    fn ledger_at(&self, length: usize) -> Ledger {
+    pub(super) fn ledger_at(&self, length: usize) -> Ledger {
         let mut known = self.marks.iter().filter(|(at, _)| *at <= length);
         known.next_back().map(|(_, ledger)| ledger.clone()).unwrap_or_default()
     }

@@ -157,7 +157,6 @@ pub fn postgres_serves(dir: &Path) {
     let devices = ["a", "b"].map(|name| Device::new(dir, name));
     let mut play = Play::on(server, devices.into(), 10);
     server_serves_in(&mut play, &points_of(Scene::PostgresServes));
-    play.ledger.must_be_copied(&mut play.server);
 }
 
 fn server_serves_in(play: &mut Play, points: &[String]) {

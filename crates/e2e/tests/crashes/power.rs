@@ -1,5 +1,6 @@
 //! Power loss, live and replayed to prefixes of what was written; and the proof that a missing `fsync` would be seen.
 
+use stacksync_e2e::crash::database::{self, DatabasePlay, open_dir};
 use stacksync_e2e::crash::power::PowerPlay;
 use stacksync_e2e::crash::sweep::{self, Density};
 use stacksync_e2e::random::Random;
@@ -32,6 +33,24 @@ fn a_device_has_whole_files_and_catches_up_whenever_its_power_fails() {
     assert!(looked > 20, "{looked}");
 }
 
+#[test]
+fn postgresql_is_killed_and_loses_its_power_under_a_service_that_goes_on() {
+    let seed = Random::from_environment("crashes of PostgreSQL").next();
+    let dir = open_dir();
+    let mut play = DatabasePlay::new(dir.path(), seed);
+    for round in 0..6 {
+        play.round();
+        println!("round {round}:\n{}", play.play.story());
+    }
+}
+
+#[test]
+fn postgresql_keeps_what_was_acknowledged_whenever_its_power_fails() {
+    let dir = open_dir();
+    let looked = database::sweep(dir.path(), &Model::default(), Density { step: 40, seeds: 1, start_every: 5 });
+    assert!(looked > 5, "{looked}");
+}
+
 /// As if the program forgot to `fsync` what has `forgotten` in its path: the sweep must see it.
 fn must_be_seen(forgotten: &str, sweep: fn(&Path, &Model, Density) -> usize, density: Density) {
     let dir = tempfile::tempdir().unwrap();
@@ -60,4 +79,10 @@ fn a_device_that_forgot_to_sync_what_it_received_would_be_seen() {
 #[test]
 fn a_device_that_forgot_to_sync_its_folders_would_be_seen() {
     must_be_seen("/folder", sweep::device, DENSE);
+}
+
+#[test]
+fn a_postgresql_that_forgot_to_sync_its_log_would_be_seen() {
+    let sweep = |_: &Path, model: &Model, density| database::sweep(open_dir().path(), model, density);
+    must_be_seen("/pg_wal/", sweep, Density { step: 40, seeds: 2, start_every: 1000 });
 }
