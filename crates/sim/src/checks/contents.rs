@@ -3,7 +3,7 @@
 //! Every content that a person leaves on a disk is *owed*, until a person who sees it changes or deletes it: until then it must be on
 //! some disk or live on the service when everything rests. And a client may only take a content off a disk that the service has.
 
-use super::pictures::{By, Change, Key, key_of_body, key_of_bytes};
+use super::pictures::{By, Change, Entry, Key, key_of_body, key_of_bytes};
 use super::{Facts, fail};
 use crate::outcome::{Check, Failure};
 use crate::world::{Happened, Member, World};
@@ -14,7 +14,11 @@ use std::sync::Arc;
 struct Owed {
     path: String,
     member: usize,
-    bytes: Arc<[u8]>,
+    bytes: Arc<Vec<u8>>,
+}
+
+fn bytes_of(entry: Option<&Entry>) -> Arc<Vec<u8>> {
+    entry.map(|entry| Arc::clone(&entry.seen.bytes)).unwrap_or_default()
 }
 
 /// See the module. One per workspace.
@@ -26,7 +30,7 @@ pub struct Contents {
     /// Contents of versions that were saved, with one body of each.
     saved: BTreeMap<Key, stacksync_core::values::Body>,
     /// Contents that a person left, by member: after a loss of power parts of them may be left.
-    left_by_person: HashMap<usize, Vec<Arc<[u8]>>>,
+    left_by_person: HashMap<usize, Vec<Arc<Vec<u8>>>>,
     /// Contents that no look can tell from what was there before: nothing is promised about them.
     invisible: HashSet<Key>,
 }
@@ -44,9 +48,12 @@ impl Contents {
         }
     }
 
-    fn bytes_at(change: &Change, path: &str, now: bool) -> Arc<[u8]> {
-        let picture = if now { &change.now } else { &change.before };
-        picture.get(path).map_or_else(|| [].into(), |entry| entry.seen.bytes.as_slice().into())
+    fn bytes_now(change: &Change, path: &str) -> Arc<Vec<u8>> {
+        bytes_of(change.paths.get(path).and_then(|at| at.now.as_ref()))
+    }
+
+    fn bytes_before(change: &Change, path: &str) -> Arc<Vec<u8>> {
+        bytes_of(change.paths.get(path).and_then(|at| at.before.as_ref()))
     }
 
     /// A disk changed.
@@ -65,7 +72,7 @@ impl Contents {
 
     fn by_person(&mut self, change: &Change) {
         for (key, path) in change.came() {
-            let bytes = Self::bytes_at(change, path, true);
+            let bytes = Self::bytes_now(change, path);
             self.left_by_person.entry(change.member).or_default().push(Arc::clone(&bytes));
             if self.whole.insert(key) && !self.invisible.contains(&key) {
                 self.owed.insert(key, Owed { path: path.to_owned(), member: change.member, bytes });
@@ -81,20 +88,20 @@ impl Contents {
         let name = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
         for (key, path) in change.came() {
             if !self.whole.contains(&key) {
-                let bytes = Self::bytes_at(change, path, true);
+                let bytes = Self::bytes_now(change, path);
                 let text =
                     format!("{} shows {path} with bytes that nobody wrote: {:?}", facts.who(world, change.member), name(&bytes));
                 return fail(world, Check::NoPartialFile, text);
             }
         }
         for (key, path) in change.gone() {
-            let bytes = Self::bytes_at(change, path, false);
+            let bytes = Self::bytes_before(change, path);
             let &Member { workspace, ref disk, .. } = &world.members()[change.member];
             // What is aside goes back if a second look shows an edit; if it stays, `removed` has it.
             let known = self.invisible.contains(&key)
-                || disk.is_aside(&bytes)
-                || world.service_has(workspace, &bytes)
-                || (facts.storage_failed && self.saved.contains_key(&key));
+                || world.service_has_content(workspace, &key)
+                || (facts.storage_failed && self.saved.contains_key(&key))
+                || disk.is_aside(&bytes);
             if !known {
                 let who = facts.who(world, change.member);
                 let text = format!("{who} took {path} away ({:?}), which the service does not have", name(&bytes));
@@ -109,7 +116,7 @@ impl Contents {
         let Happened::Removed { workspace, removed, .. } = happened else { return Ok(()) };
         let Some(key) = key_of_bytes(&removed.bytes).filter(|_| !removed.in_folder) else { return Ok(()) };
         let known = self.invisible.contains(&key)
-            || world.service_has(*workspace, &removed.bytes)
+            || world.service_has_content(*workspace, &key)
             || (facts.storage_failed && self.saved.contains_key(&key));
         if known {
             return Ok(());
@@ -127,7 +134,7 @@ impl Contents {
             if self.whole.contains(&key) {
                 continue;
             }
-            let bytes = Self::bytes_at(change, path, true);
+            let bytes = Self::bytes_now(change, path);
             if !left.iter().any(|whole| whole.starts_with(&bytes)) {
                 let text =
                     format!("after a loss of power, {path} holds a part of what the client put there ({} bytes)", bytes.len());

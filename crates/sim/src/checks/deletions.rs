@@ -1,6 +1,6 @@
 //! Deletions: what was deleted stays deleted, and a mass of deletions waits for approval.
 
-use super::pictures::{By, Change, Key, key_of_body};
+use super::pictures::{At, By, Change, Key, key_of_body};
 use super::{Facts, fail};
 use crate::outcome::{Check, Failure};
 use crate::scenario::Fault;
@@ -38,7 +38,7 @@ impl Deletions {
     /// A disk changed.
     pub fn changed(&mut self, world: &World, change: &Change) {
         if let Some((items, _)) = self.guarded.get(&change.member)
-            && !is_mass(items.len(), change.now.len())
+            && !is_mass(items.len(), change.left)
         {
             // Something came meanwhile: it is no mass any more.
             self.guarded.remove(&change.member);
@@ -58,9 +58,9 @@ impl Deletions {
         for key in change.invisible().filter_map(|(old, _)| old) {
             self.lives.entry(key).or_default().touched += 2;
         }
-        for (path, entry) in change.now.iter() {
-            let Some(key) = entry.key else { continue };
-            let same = change.before.get(path).is_some_and(|old| {
+        for at in change.paths.values() {
+            let Some((entry, key)) = at.now.as_ref().and_then(|entry| Some((entry, entry.key?))) else { continue };
+            let same = at.before.as_ref().is_some_and(|old| {
                 old.seen.modified_ns == entry.seen.modified_ns
                     && old.seen.executable == entry.seen.executable
                     && old.key == entry.key
@@ -74,19 +74,18 @@ impl Deletions {
 
     fn watch_guard(&mut self, world: &World, change: &Change) {
         let workspace = world.members()[change.member].workspace;
-        let keys: HashSet<Key> = change.now.values().filter_map(|entry| entry.key).collect();
-        let vanished = change
-            .before
-            .iter()
-            .filter(|(path, entry)| !change.now.contains_key(*path) && !entry.key.is_some_and(|key| keys.contains(&key)));
-        let vanished: Vec<&String> = vanished.map(|(path, _)| path).collect();
+        let vanished = |at: &At| {
+            let Some(entry) = at.before.as_ref().filter(|_| at.now.is_none()) else { return false };
+            entry.key.is_none_or(|key| change.counts(key).1 == 0)
+        };
+        let vanished: Vec<&String> = change.paths.iter().filter(|(_, at)| vanished(at)).map(|(path, _)| path).collect();
         if vanished.len() < EMPTIED {
             return;
         }
         let picture = world.service(workspace).picture();
         let by_path: HashMap<String, ItemId> = picture.iter().map(|(path, item)| (path.to_string(), item.id)).collect();
         let items: HashSet<ItemId> = vanished.iter().filter_map(|path| by_path.get(*path).copied()).collect();
-        if is_mass(items.len(), change.now.len()) {
+        if is_mass(items.len(), change.left) {
             self.guarded.insert(change.member, (items, 0));
         } else {
             self.guarded.remove(&change.member);

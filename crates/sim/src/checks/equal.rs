@@ -48,7 +48,7 @@ fn difference(member: &crate::world::Member, entry: &super::pictures::Entry, ite
     }
     match &item.body {
         Body::Folder => None,
-        Body::Link(target) => (target.as_bytes() != seen.bytes).then(|| "the link points elsewhere".to_owned()),
+        Body::Link(target) => (target.as_bytes() != seen.bytes.as_slice()).then(|| "the link points elsewhere".to_owned()),
         Body::File(file) => {
             if entry.key != key_of_body(&item.body) || seen.bytes.len() as u64 != file.size {
                 return Some(format!("other bytes: {:?}", String::from_utf8_lossy(&seen.bytes)));

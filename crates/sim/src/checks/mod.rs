@@ -15,7 +15,8 @@ use crate::scenario::Fault;
 use crate::world::{Happened, World};
 use contents::Contents;
 use deletions::Deletions;
-use pictures::{By, Change, Key, Pictures};
+pub(crate) use pictures::{Key, key_of_body, key_of_bytes};
+use pictures::{By, Change, Pictures};
 use said::Said;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use versions::Versions;
@@ -116,7 +117,7 @@ impl Checks {
 
     fn changed(&mut self, world: &World, change: &Change) -> Result<(), Failure> {
         let workspace = world.members()[change.member].workspace;
-        self.held[change.member].extend(change.now.values().filter_map(|entry| entry.key));
+        self.held[change.member].extend(change.contents().filter(|(_, (_, now))| *now > 0).map(|(key, _)| key));
         if change.by == By::Person {
             count_put(&mut self.put[workspace], change);
         }
@@ -155,15 +156,8 @@ impl Checks {
 
 /// Where a content is more often than before, a person put it there.
 fn count_put(put: &mut HashMap<Key, usize>, change: &Change) {
-    let count = |picture: &pictures::Picture| {
-        let mut counts: HashMap<Key, usize> = HashMap::new();
-        picture.values().filter_map(|entry| entry.key).for_each(|key| *counts.entry(key).or_default() += 1);
-        counts
-    };
-    let (before, now) = (count(&change.before), count(&change.now));
-    for (key, count) in now {
-        let more = count.saturating_sub(before.get(&key).copied().unwrap_or(0));
-        *put.entry(key).or_default() += more;
+    for (key, (before, now)) in change.contents() {
+        *put.entry(key).or_default() += now.saturating_sub(before);
     }
 }
 
@@ -189,13 +183,14 @@ impl Observer for Checks {
         said::at_rest(world, &self.facts)?;
         for (number, _) in world.members().iter().enumerate() {
             let contents = &self.contents[world.members()[number].workspace];
+            assert!(world.members()[number].disk.is_followed(), "what {} shows was followed wrongly", self.facts.who(world, number));
             equal::disk(world, number, self.pictures.of(number), contents, &self.facts)?;
         }
         for workspace in 0..self.contents.len() {
             versions::tree(world, world.service(workspace))?;
             let members = world.members().iter().enumerate().filter(|(_, member)| member.workspace == workspace);
             let on_disks: HashSet<Key> =
-                members.flat_map(|(number, _)| self.pictures.of(number).values().filter_map(|entry| entry.key)).collect();
+                members.flat_map(|(number, _)| self.pictures.of(number).keys()).collect();
             self.contents[workspace].at_rest(world, workspace, &self.facts, &on_disks)?;
             self.deletions[workspace].at_rest(world, workspace, &self.facts)?;
             equal::names_and_copies(world, workspace, &self.facts, &self.put[workspace])?;

@@ -1,12 +1,11 @@
 //! What people see on every disk, and what changed in it from one step to the next.
 
-use crate::disk::Seen;
+use crate::disk::{Seen, Shift};
 use crate::scenario::Fault;
 use crate::world::{Happened, World};
 use stacksync_core::cut::Cutter;
 use stacksync_core::values::{Body, Kind};
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
 
 /// Names a content by its chunks, as the service does. `None` for what has no bytes to lose: folders, links, empty files.
 pub type Key = [u8; 32];
@@ -46,8 +45,47 @@ pub struct Entry {
     pub key: Option<Key>,
 }
 
-/// One disk, by path.
-pub type Picture = BTreeMap<String, Entry>;
+/// One disk: what is at each path, and at how many paths each content is.
+#[derive(Debug, Default)]
+pub struct Picture {
+    entries: BTreeMap<String, Entry>,
+    counts: HashMap<Key, usize>,
+}
+
+impl Picture {
+    /// What is at each path.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Entry)> {
+        self.entries.iter()
+    }
+
+    /// The contents, each once for every path that it is at.
+    pub fn keys(&self) -> impl Iterator<Item = Key> + '_ {
+        self.entries.values().filter_map(|entry| entry.key)
+    }
+
+    fn count(&self, key: Key) -> usize {
+        self.counts.get(&key).copied().unwrap_or(0)
+    }
+
+    fn set(&mut self, path: &str, entry: Option<Entry>) -> Option<Entry> {
+        if let Some(key) = entry.as_ref().and_then(|entry| entry.key) {
+            *self.counts.entry(key).or_default() += 1;
+        }
+        let old = match entry {
+            Some(entry) => self.entries.insert(path.to_owned(), entry),
+            None => self.entries.remove(path),
+        };
+        if let Some(key) = old.as_ref().and_then(|old| old.key)
+            && let Some(count) = self.counts.get_mut(&key)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&key);
+            }
+        }
+        old
+    }
+}
 
 /// Who changed a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,70 +98,90 @@ pub enum By {
     Power,
 }
 
-/// A disk that changed in this step.
+/// What is at one path, before and after.
+#[derive(Clone, Debug, Default)]
+pub struct At {
+    /// As it was.
+    pub before: Option<Entry>,
+    /// As it is.
+    pub now: Option<Entry>,
+}
+
+impl At {
+    fn keys(&self) -> (Option<Key>, Option<Key>) {
+        let key = |entry: &Option<Entry>| entry.as_ref().and_then(|entry| entry.key);
+        (key(&self.before), key(&self.now))
+    }
+}
+
+/// A disk that changed in this step. It holds what changed, not what is there.
 #[derive(Debug)]
 pub struct Change {
     /// Number of the member.
     pub member: usize,
     /// By whom.
     pub by: By,
-    /// As it was.
-    pub before: Arc<Picture>,
-    /// As it is.
-    pub now: Arc<Picture>,
+    /// How many paths there are now.
+    pub left: usize,
+    /// Where something changed.
+    pub paths: BTreeMap<String, At>,
+    /// At how many paths the contents of these are, before and after.
+    counts: HashMap<Key, (usize, usize)>,
 }
 
 impl Change {
+    /// At how many paths a content of a changed path was, and is.
+    pub fn counts(&self, key: Key) -> (usize, usize) {
+        self.counts.get(&key).copied().unwrap_or_default()
+    }
+
+    /// The contents of the changed paths, each once.
+    pub fn contents(&self) -> impl Iterator<Item = (Key, (usize, usize))> + '_ {
+        self.counts.iter().map(|(key, counts)| (*key, *counts))
+    }
+
     /// Contents that are there and were not, with the path.
     pub fn came(&self) -> Vec<(Key, &str)> {
-        missing_from(&self.now, &self.before)
+        let came = |at: &At| {
+            let (before, now) = at.keys();
+            now.filter(|key| before != now && self.counts(*key).0 == 0)
+        };
+        self.paths.iter().filter_map(|(path, at)| came(at).map(|key| (key, path.as_str()))).collect()
     }
 
     /// Contents that a person put in place of others of the same length and the same times, as far as the disk keeps times: no look can
     /// tell them apart. The old one, then the new one.
     pub fn invisible(&self) -> impl Iterator<Item = (Option<Key>, Key)> + '_ {
-        let same_look = |(path, entry): (&String, &Entry)| {
-            let old = self.before.get(path)?;
-            let seen = (entry.seen.bytes.len(), entry.seen.modified_ns, entry.seen.executable);
-            let same = seen == (old.seen.bytes.len(), old.seen.modified_ns, old.seen.executable);
-            entry.key.filter(|key| same && old.key != Some(*key)).map(|key| (old.key, key))
-        };
-        self.now.iter().filter_map(same_look)
+        let look = |entry: &Entry| (entry.seen.bytes.len(), entry.seen.modified_ns, entry.seen.executable);
+        self.paths.values().filter_map(move |at| {
+            let (old, now) = (at.before.as_ref()?, at.now.as_ref()?);
+            now.key.filter(|key| look(old) == look(now) && old.key != Some(*key)).map(|key| (old.key, key))
+        })
     }
 
     /// Contents that are at fewer paths than before.
     pub fn fewer(&self) -> Vec<Key> {
-        let count = |picture: &Picture, key: Key| picture.values().filter(|entry| entry.key == Some(key)).count();
-        let left = |(path, entry): (&String, &Entry)| {
-            let key = entry.key?;
-            (self.now.get(path).and_then(|now| now.key) != Some(key) && count(&self.now, key) < count(&self.before, key))
-                .then_some(key)
+        let left = |at: &At| {
+            let (before, now) = at.keys();
+            before.filter(|key| before != now && self.counts(*key).1 < self.counts(*key).0)
         };
-        self.before.iter().filter_map(left).collect()
+        self.paths.values().filter_map(left).collect()
     }
 
     /// Contents that were there and are not any more, with the path.
     pub fn gone(&self) -> Vec<(Key, &str)> {
-        missing_from(&self.before, &self.now)
+        let gone = |at: &At| {
+            let (before, now) = at.keys();
+            before.filter(|key| before != now && self.counts(*key).1 == 0)
+        };
+        self.paths.iter().filter_map(|(path, at)| gone(at).map(|key| (key, path.as_str()))).collect()
     }
 }
 
-fn missing_from<'a>(these: &'a Picture, those: &Picture) -> Vec<(Key, &'a str)> {
-    let changed =
-        |(path, entry): &(&String, &Entry)| entry.key.is_some() && those.get(*path).map(|other| other.key) != Some(entry.key);
-    let mut candidates = these.iter().filter(changed).peekable();
-    if candidates.peek().is_none() {
-        return Vec::new();
-    }
-    let there: HashSet<Key> = those.values().filter_map(|entry| entry.key).collect();
-    candidates.filter_map(|(path, entry)| Some((entry.key?, path.as_str()))).filter(|(key, _)| !there.contains(key)).collect()
-}
-
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Last {
-    changes: u64,
     pieces: u64,
-    picture: Arc<Picture>,
+    picture: Picture,
 }
 
 /// The last picture of every disk.
@@ -138,45 +196,63 @@ impl Pictures {
         &self.last[member].picture
     }
 
-    /// Looks at the disks that changed.
+    /// Looks at what changed on the disks.
     pub fn update(&mut self, world: &World) -> Vec<Change> {
         let first = self.last.is_empty();
         if first {
-            let nothing = |_: &crate::world::Member| Last { changes: u64::MAX, pieces: 0, picture: Arc::default() };
-            self.last = world.members().iter().map(nothing).collect();
+            self.last.resize_with(world.members().len(), Last::default);
         }
         let mut changes = Vec::new();
         for (number, member) in world.members().iter().enumerate() {
-            let (changed, pieces) = (member.disk.changes(), member.disk.pieces());
             let last = &mut self.last[number];
-            if last.changes == changed {
+            let written = std::mem::replace(&mut last.pieces, member.disk.pieces()) != last.pieces;
+            let shifts = member.disk.take_shifts();
+            if shifts.is_empty() {
                 continue;
             }
-            let before = Arc::clone(&last.picture);
-            let now = Arc::new(take(member.disk.visible(), &before));
             let by = match who(world, member.laptop, member.workspace) {
-                By::Client if first || last.pieces != pieces => By::Person,
+                By::Client if first || written => By::Person,
                 by => by,
             };
-            *last = Last { changes: changed, pieces, picture: Arc::clone(&now) };
-            changes.push(Change { member: number, by, before, now });
+            changes.push(last.picture.take_in(number, by, shifts));
         }
         changes
     }
 }
 
+impl Picture {
+    fn take_in(&mut self, member: usize, by: By, shifts: Vec<Shift>) -> Change {
+        let mut paths = BTreeMap::new();
+        let mut counts: HashMap<Key, (usize, usize)> = HashMap::new();
+        let mut named = Vec::with_capacity(shifts.len());
+        for shift in shifts {
+            let before = self.entries.get(&shift.path);
+            let now = shift.now.map(|seen| named_like(seen, before));
+            for key in [before, now.as_ref()].into_iter().flatten().filter_map(|entry| entry.key) {
+                counts.entry(key).or_insert_with(|| (self.count(key), 0));
+            }
+            named.push((shift.path, now));
+        }
+        for (path, now) in named {
+            let before = self.set(&path, now.clone());
+            paths.insert(path, At { before, now });
+        }
+        for (key, (_, now)) in &mut counts {
+            *now = self.count(*key);
+        }
+        Change { member, by, left: self.entries.len(), paths, counts }
+    }
+}
+
 /// Contents are named once: what did not change keeps its name.
-fn take(visible: BTreeMap<String, Seen>, before: &Picture) -> Picture {
-    let entry = |(path, seen): (String, Seen)| {
-        let same = before.get(&path).filter(|old| old.seen.bytes == seen.bytes && old.seen.kind == seen.kind);
-        let key = match same {
-            Some(old) => old.key,
-            None if seen.kind == Kind::File => key_of_bytes(&seen.bytes),
-            None => None,
-        };
-        (path, Entry { seen, key })
+fn named_like(seen: Seen, before: Option<&Entry>) -> Entry {
+    let same = before.filter(|old| old.seen.bytes == seen.bytes && old.seen.kind == seen.kind);
+    let key = match same {
+        Some(old) => old.key,
+        None if seen.kind == Kind::File => key_of_bytes(&seen.bytes),
+        None => None,
     };
-    visible.into_iter().map(entry).collect()
+    Entry { seen, key }
 }
 
 fn who(world: &World, laptop: usize, workspace: usize) -> By {

@@ -7,6 +7,7 @@ use super::errno::Errno;
 use super::flavour::{Flavour, Inodes, Journal};
 use super::journal::{Change, Journaled};
 use super::node::{Children, Data, Hold, Id, Node, Nodes};
+use super::shown::Touched;
 use super::watch::{Noted, Watch};
 use crate::random::Random;
 use stacksync_core::values::Name;
@@ -28,6 +29,8 @@ pub(super) struct Fs {
     pub watch: Watch,
     /// Counts what may have changed what is visible.
     pub changes: u64,
+    /// What may have changed of it since it was followed last.
+    pub touched: Touched,
     /// Wall clock in nanoseconds.
     pub clock: i64,
     /// What the clock was last set to.
@@ -44,6 +47,7 @@ impl Fs {
             journal: Journaled::default(),
             watch: Watch::default(),
             changes: 0,
+            touched: Touched::default(),
             clock,
             clock_set: clock,
             next_number: first_number,
@@ -320,10 +324,12 @@ impl Fs {
         let node = self.nodes.get_mut(folder)?;
         (node.modified, node.changed) = (now, now);
         let Data::Folder(children) = &mut node.data else { return None };
+        self.touched.names.extend(entry.as_ref().map(|(shown, _)| (folder, shown.clone())));
         let old = match entry {
             Some(entry) => children.insert(key, entry),
             None => children.remove(&key),
         };
+        self.touched.names.extend(old.as_ref().map(|(shown, _)| (folder, shown.clone())));
         old.map(|(shown, _)| shown)
     }
 
@@ -366,6 +372,7 @@ impl Fs {
         let Data::File(bytes) = &mut node.data else { return Err(Errno::Inval) };
         change(Arc::make_mut(bytes));
         (node.modified, node.changed, node.dirty) = (now, now, true);
+        self.touched.files.push(id);
         self.note_node(id);
         Ok(())
     }
@@ -375,6 +382,7 @@ impl Fs {
         let kept = self.flavour.times.kept(modified);
         let node = self.nodes.get_mut(id).ok_or(Errno::NoEnt)?;
         (node.modified, node.changed, node.dirty) = (kept, now, true);
+        self.touched.files.push(id);
         self.note_node(id);
         Ok(())
     }
@@ -383,6 +391,7 @@ impl Fs {
         let now = self.stamp();
         let node = self.nodes.get_mut(id).ok_or(Errno::NoEnt)?;
         (node.mode, node.changed, node.dirty) = (mode, now, true);
+        self.touched.files.push(id);
         self.note_node(id);
         Ok(())
     }
@@ -407,6 +416,7 @@ impl Fs {
         self.journal.lose_power(&mut self.nodes, tops, self.flavour.journal, random);
         self.watch = Watch::default();
         self.changes += 1;
+        self.touched.all = true;
     }
 
     fn note(&mut self, folder: Id, shown: &Name, noted: Noted) {

@@ -7,6 +7,7 @@ use super::flavour::{Flavour, Home};
 use super::fs::Fs;
 use super::node::{Data, Hold, Id, Node};
 use super::pen::Pen;
+use super::shown::Shown;
 use super::rules::{OWN_PREFIX, OWN_SUFFIX};
 use super::trash::{Stamp, name_of};
 use super::{Removed, batch};
@@ -78,6 +79,8 @@ pub(super) struct Machine {
     /// Nodes that fail, with the fault and for how many calls.
     ailing: BTreeMap<Id, (Errno, usize)>,
     pub late: BTreeSet<ItemPath>,
+    /// What people see, as it was followed last.
+    pub shown: Shown,
 }
 
 impl std::fmt::Debug for Machine {
@@ -133,9 +136,15 @@ impl Machine {
             lost_for: 0,
             ailing: BTreeMap::new(),
             late: BTreeSet::new(),
+            shown: Shown::default(),
         };
         machine.watch_again();
         machine
+    }
+
+    /// What people see is up to date.
+    pub fn follow(&mut self) {
+        self.shown.follow(&mut self.fs, self.top);
     }
 
     pub fn watch_again(&mut self) {

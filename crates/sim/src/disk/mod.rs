@@ -21,6 +21,7 @@ mod put;
 mod read;
 mod rules;
 mod scan;
+mod shown;
 mod spelling;
 mod stage;
 mod trash;
@@ -30,6 +31,7 @@ pub use errno::Errno;
 pub use flavour::{Births, Case, Flavour, FlavourError, Forms, Home, Inodes, Journal, Refuses, Renames, Times};
 pub use person::RootLoss;
 pub use read::Upload;
+pub use shown::Shift;
 pub use watch::Event;
 
 use crate::scenario::{Fault, Rates};
@@ -42,6 +44,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 /// What a person sees at a path.
@@ -50,7 +53,7 @@ pub struct Seen {
     /// File, folder or link.
     pub kind: Kind,
     /// The bytes of a file, the target of a link.
-    pub bytes: Vec<u8>,
+    pub bytes: Arc<Vec<u8>>,
     /// The executable bit of a file.
     pub executable: bool,
     /// The modification time of a file; 0 for the others.
@@ -279,6 +282,30 @@ impl Disk {
     /// Everything that a person sees, by path; without the client's own temporary names.
     pub fn visible(&self) -> BTreeMap<String, Seen> {
         self.with(|machine| machine.visible())
+    }
+
+    /// The paths that show something else than when this was asked last. Costs what changed, whatever else is there.
+    pub fn take_shifts(&self) -> Vec<Shift> {
+        self.with(|machine| {
+            machine.follow();
+            machine.shown.take_shifts()
+        })
+    }
+
+    /// Whether some visible path has this in it.
+    pub fn shows(&self, part: &str) -> bool {
+        self.with(|machine| {
+            machine.follow();
+            machine.shown.paths().any(|path| path.contains(part))
+        })
+    }
+
+    /// Whether what is followed change by change is what [`Disk::visible`] finds.
+    pub fn is_followed(&self) -> bool {
+        self.with(|machine| {
+            machine.follow();
+            machine.shown.all() == machine.visible()
+        })
     }
 
     /// Whether an action has a file with these bytes aside, to look at it once more: then it stays taken away, or goes back.

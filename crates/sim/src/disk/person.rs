@@ -10,6 +10,7 @@ use super::rules::is_own;
 use super::{Disk, Seen};
 use stacksync_core::values::{ItemPath, Kind, Name};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 /// What can become of the workspace's folder as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,13 +70,13 @@ impl Machine {
     }
 }
 
-fn seen_of(node: &Node) -> Option<Seen> {
-    let plain = |kind, bytes: &[u8]| Seen { kind, bytes: bytes.to_vec(), executable: false, modified_ns: 0 };
+pub(super) fn seen_of(node: &Node) -> Option<Seen> {
+    let plain = |kind, bytes: Arc<Vec<u8>>| Seen { kind, bytes, executable: false, modified_ns: 0 };
     match &node.data {
-        Data::Folder(_) => Some(plain(Kind::Folder, &[])),
-        Data::Link(target) => Some(plain(Kind::Link, target.as_bytes())),
+        Data::Folder(_) => Some(plain(Kind::Folder, Arc::default())),
+        Data::Link(target) => Some(plain(Kind::Link, Arc::new(target.as_bytes().to_vec()))),
         Data::File(bytes) => {
-            Some(Seen { executable: node.mode & 0o100 != 0, modified_ns: node.modified, ..plain(Kind::File, bytes) })
+            Some(Seen { executable: node.mode & 0o100 != 0, modified_ns: node.modified, ..plain(Kind::File, bytes.clone()) })
         }
         Data::Odd => None,
     }

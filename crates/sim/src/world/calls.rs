@@ -4,6 +4,7 @@ use super::World;
 use super::happened::Happened;
 use super::network::{ANSWER_MAX_MS, About, Call, Stage};
 use super::storage::Answering;
+use crate::checks::key_of_body;
 use crate::outcome::Check;
 use crate::scenario::Fault;
 use objectmq::{Incoming, RawValue, RemoteError, encode_result};
@@ -171,10 +172,8 @@ impl World {
         let view = &mut self.views[workspace];
         view.revision = item.revision.0;
         view.items.insert(item.id, item.clone());
-        if let stacksync_core::values::Body::File(file) = &item.body
-            && !item.deleted
-        {
-            self.history[workspace].insert(file.chunks.iter().map(|chunk| chunk.name).collect());
+        if let Some(key) = key_of_body(&item.body).filter(|_| !item.deleted) {
+            self.history[workspace].insert(key, item.body.chunks().iter().map(|chunk| chunk.name).collect());
         }
         self.happened.push(Happened::Saved { workspace, laptop, item });
     }

@@ -25,6 +25,7 @@ pub use member::{Member, Remembered};
 pub use service::ServiceView;
 pub use trace::Keep;
 
+use crate::checks::{Key, key_of_bytes};
 use crate::coverage::Coverage;
 use crate::disk::Disk;
 use crate::outcome::{Check, Failure};
@@ -34,10 +35,9 @@ use crate::scenario::{Fault, Rates, Scenario};
 use laptop::Laptop;
 use network::Call;
 use service::Service;
-use stacksync_core::cut::Cutter;
 use stacksync_core::engine::Now;
 use stacksync_core::values::{Body, ChunkName, WorkspaceId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use storage::Storage;
 use trace::Trace;
 
@@ -65,8 +65,8 @@ pub struct World {
     members: Vec<Member>,
     calls: Vec<Call>,
     views: Vec<ServiceView>,
-    /// Chunk lists of every version that the service ever accepted and still has, per workspace.
-    history: Vec<BTreeSet<Vec<ChunkName>>>,
+    /// Chunk lists of every version that the service ever accepted and still has, by content, per workspace.
+    history: Vec<HashMap<Key, Vec<ChunkName>>>,
     /// Operations of people that are perhaps not everywhere yet.
     recent: BTreeSet<Operation>,
     /// Steps that people took or were to take.
@@ -104,7 +104,7 @@ impl World {
             members: Vec::new(),
             calls: Vec::new(),
             views: vec![ServiceView::default(); scenario.workspaces.len()],
-            history: vec![BTreeSet::new(); scenario.workspaces.len()],
+            history: vec![HashMap::new(); scenario.workspaces.len()],
             recent: BTreeSet::new(),
             people_steps: 0,
             extra_steps: 0,
@@ -198,9 +198,14 @@ impl World {
     /// Whether a version, current or past, of this workspace has exactly these bytes and the storage holds them, unharmed or set
     /// aside where an operator finds them.
     pub fn service_has(&self, workspace: usize, bytes: &[u8]) -> bool {
-        let chunks = chunk_names(bytes);
+        key_of_bytes(bytes).is_some_and(|key| self.service_has_content(workspace, &key))
+    }
+
+    /// The same of a content that was named already.
+    pub fn service_has_content(&self, workspace: usize, key: &Key) -> bool {
         let id = self.workspace_id(workspace);
-        self.history[workspace].contains(&chunks) && chunks.iter().all(|chunk| self.storage.has_somewhere(id, chunk))
+        let chunks = self.history[workspace].get(key);
+        chunks.is_some_and(|chunks| chunks.iter().all(|chunk| self.storage.has_somewhere(id, chunk)))
     }
 
     /// Bytes that each user uses, as the service's database has it.
@@ -264,13 +269,4 @@ impl World {
             *self.coverage.pairs.entry((operation, fault)).or_default() += 1;
         }
     }
-}
-
-/// The chunks of a content, in order.
-pub fn chunk_names(bytes: &[u8]) -> Vec<ChunkName> {
-    let mut names = Vec::new();
-    let mut cutter = Cutter::new();
-    cutter.feed(bytes, |chunk, _| names.push(chunk.name));
-    cutter.finish(|chunk, _| names.push(chunk.name));
-    names
 }

@@ -74,7 +74,7 @@ impl World {
 
     fn act(&mut self, number: usize, random: &mut Random, step: u64) {
         // What stands under a passing name for a moment is left alone: whoever touched it would make the name his own.
-        if self.members[number].disk.visible().keys().any(|path| path.contains(PASSING)) {
+        if self.members[number].disk.shows(PASSING) {
             return;
         }
         let habits = Habits { step };

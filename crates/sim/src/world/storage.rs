@@ -6,7 +6,8 @@ use futures_util::FutureExt;
 use stacksync_chunks::pack;
 use stacksync_chunks::store::{Answer, ChunkStore, Fault, Health, MemoryStore, StoreError};
 use stacksync_core::values::{ChunkName, WorkspaceId};
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// See the module.
@@ -14,6 +15,8 @@ use std::sync::Arc;
 pub struct Storage {
     store: Arc<MemoryStore>,
     aside: BTreeMap<(WorkspaceId, ChunkName), Bytes>,
+    /// Chunks as they were when they were last found unharmed: the same memory need not be verified again.
+    verified: RefCell<HashMap<(WorkspaceId, ChunkName), Bytes>>,
 }
 
 /// Nothing in memory is waited for.
@@ -62,9 +65,23 @@ impl Storage {
         pack::unpack(name, &packed).ok()
     }
 
+    fn is_whole(&self, workspace: WorkspaceId, name: &ChunkName) -> bool {
+        let Ok(Some(packed)) = self.get(workspace, *name) else { return false };
+        let mut verified = self.verified.borrow_mut();
+        // The bytes are kept, so nothing else can be in their place.
+        if verified.get(&(workspace, *name)).is_some_and(|known| (known.as_ptr(), known.len()) == (packed.as_ptr(), packed.len())) {
+            return true;
+        }
+        let whole = pack::unpack(name, &packed).is_ok();
+        if whole {
+            verified.insert((workspace, *name), packed);
+        }
+        whole
+    }
+
     /// Whether the chunk is there, unharmed, or was set aside.
     pub fn has_somewhere(&self, workspace: WorkspaceId, name: &ChunkName) -> bool {
-        self.aside.contains_key(&(workspace, *name)) || self.plain(workspace, name).is_some()
+        self.aside.contains_key(&(workspace, *name)) || self.is_whole(workspace, name)
     }
 
     fn some_chunk(&self, workspace: WorkspaceId, pick: u64) -> Option<ChunkName> {

@@ -43,7 +43,7 @@ fn an_edit_at_any_step_survives() {
                 disk.scan(&ItemPath::top(), None).unwrap();
                 disk.tidy();
                 let mut texts = trashed(&disk);
-                texts.extend(disk.visible().into_values().map(|seen| String::from_utf8(seen.bytes).unwrap()));
+                texts.extend(disk.visible().into_values().map(|seen| String::from_utf8(seen.bytes.to_vec()).unwrap()));
                 let said = format!("{flavour} {how} {when} {outcome:?} {texts:?}");
                 assert!(!edited || texts.iter().any(|text| text == "mine"), "{said}");
                 assert!(texts.iter().any(|text| text == "old") || (how == 0 && edited), "{said}");
