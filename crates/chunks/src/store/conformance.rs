@@ -1,4 +1,6 @@
-//! What every storage must do: each verb, each twice. A storage is what passes this.
+//! What every storage must do: each verb, each twice. A storage is what passes this. For tests only.
+
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
 use super::{ChunkStore, Health, StoreError, Usage};
 use crate::pack::{self, Damage};
@@ -9,10 +11,10 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 /// Damages a chunk at rest: puts these bytes under this name, behind the storage's back.
-pub(super) type Plant<'a> = &'a (dyn Fn(WorkspaceId, ChunkName, Bytes) + Sync);
+pub type Plant<'a> = &'a (dyn Fn(WorkspaceId, ChunkName, Bytes) + Sync);
 
 /// Runs the whole suite on an empty storage.
-pub(super) async fn check(store: Arc<dyn ChunkStore>, plant: Plant<'_>) {
+pub async fn check(store: Arc<dyn ChunkStore>, plant: Plant<'_>) {
     puts_and_gets(&*store).await;
     takes_only_what_is_proven(&*store).await;
     keeps_containers_apart(&*store).await;
@@ -23,7 +25,8 @@ pub(super) async fn check(store: Arc<dyn ChunkStore>, plant: Plant<'_>) {
     takes_the_same_chunk_from_many(store).await;
 }
 
-pub(super) fn chunk(text: &str) -> (ChunkName, Bytes) {
+/// A chunk of this text, packed.
+pub fn chunk(text: &str) -> (ChunkName, Bytes) {
     (ChunkName::of(text.as_bytes()), pack::pack(text.as_bytes()).unwrap())
 }
 

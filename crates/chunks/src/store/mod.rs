@@ -7,8 +7,8 @@
 mod folder;
 mod memory;
 
-#[cfg(test)]
-mod conformance;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 
 pub use folder::FolderStore;
 pub use memory::{Fault, MemoryStore};
@@ -19,7 +19,7 @@ use stacksync_core::values::{ChunkName, WorkspaceId};
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// An answer of a storage that is still to come.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -59,6 +59,59 @@ pub trait ChunkStore: Send + Sync {
 
     /// What a container holds. Walks through it.
     fn usage(&self, container: WorkspaceId) -> Answer<'_, Usage>;
+
+    /// Requests that a device may make at the storage itself for so long, one for each chunk, in order. `None`: devices cannot go
+    /// there, and their bytes pass through the service. Makes the container if something is to be put.
+    ///
+    /// What a device puts there is proven by nobody but those who read it; [`ChunkStore::present`] looks at its length.
+    fn direct(
+        &self,
+        container: WorkspaceId,
+        op: DirectOp,
+        names: Vec<ChunkName>,
+        lifetime: Duration,
+    ) -> Answer<'_, Option<Vec<Direct>>> {
+        let _ = (container, op, names, lifetime);
+        Box::pin(std::future::ready(Ok(None)))
+    }
+}
+
+/// What a device does at the storage itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectOp {
+    /// Reads one chunk.
+    Get,
+    /// Stores one chunk.
+    Put,
+}
+
+/// A signed request to the storage. Whoever has it can make it: it is not logged.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Direct {
+    /// HTTP method.
+    pub method: &'static str,
+    /// Whole address.
+    pub url: String,
+    /// Headers that must be sent.
+    pub headers: Vec<(String, String)>,
+    /// How the sender lets the storage find damage on the way.
+    pub checksum: Option<BodyChecksum>,
+}
+
+impl std::fmt::Debug for Direct {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let address = self.url.split_once('?').map_or(&*self.url, |(address, _)| address);
+        write!(f, "{} {address}", self.method)
+    }
+}
+
+/// A hash of the body that a storage compares with what arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyChecksum {
+    /// `Content-MD5`, base64.
+    ContentMd5,
+    /// `ETag`, hexadecimal MD5.
+    EtagMd5,
 }
 
 /// A chunk in a storage.
@@ -118,6 +171,14 @@ pub enum StoreError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// The storage does not let the service do it: keys, rights, the clock.
+    #[error("the chunk storage refuses the service ({place}): {reason}")]
+    Denied {
+        /// Which storage.
+        place: String,
+        /// What it says.
+        reason: String,
     },
     /// The storage does not answer, or is being closed.
     #[error("the chunk storage is not available: {0}")]
