@@ -7,6 +7,7 @@
 
 pub mod batch;
 pub mod crash;
+pub mod gc;
 #[cfg(any(test, feature = "hostile"))]
 pub mod hostile;
 pub mod pack;

@@ -22,6 +22,11 @@ pub const BATCH_CHUNK_BYTES_MAX: usize = 128 * 1024;
 /// chunk first, and if it is damaged sets it aside and answers that it is missing, so that the next put brings it back.
 pub const CHECK_HEADER: &str = "stacksync-check";
 
+/// [`Ticket::checksum`]: MD5 of the body in base64, as header `Content-MD5`.
+pub const CONTENT_MD5: &str = "content-md5";
+/// [`Ticket::checksum`]: MD5 of the body in hexadecimal, as header `ETag`.
+pub const ETAG_MD5: &str = "etag-md5";
+
 /// Which of these chunks does the storage lack, and where do they go?
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -33,6 +38,9 @@ pub struct PutTicketsRequest {
     /// Leave the single tickets out for these (by index in `chunks`): the caller will use the batch address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub batched: Vec<u32>,
+    /// The caller cannot reach the storage: addresses of the service itself, where it relays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub relay: bool,
 }
 
 /// Where to get these chunks?
@@ -46,6 +54,9 @@ pub struct GetTicketsRequest {
     /// As in [`PutTicketsRequest::batched`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub batched: Vec<u32>,
+    /// As in [`PutTicketsRequest::relay`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub relay: bool,
 }
 
 /// Result of `putTickets`.
@@ -54,7 +65,7 @@ pub struct GetTicketsRequest {
 pub struct PutTickets {
     /// Indices (in the request) of the chunks that the storage lacks.
     pub missing: Vec<u32>,
-    /// A ticket for each missing chunk that was not asked for as batched.
+    /// A ticket for each missing chunk that was not asked for as batched; without a batch address for those, too.
     pub tickets: Vec<Ticket>,
     /// The batch address, where the storage takes batches.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +76,7 @@ pub struct PutTickets {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GetTickets {
-    /// A ticket for each chunk that was not asked for as batched.
+    /// A ticket for each chunk that was not asked for as batched; without a batch address for those, too.
     pub tickets: Vec<Ticket>,
     /// The batch address, where the storage gives batches.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,11 +92,15 @@ pub struct Ticket {
     pub chunk: Option<u32>,
     /// HTTP method.
     pub method: String,
-    /// Address; relative to the service's own when it starts with `/`.
+    /// Address; relative to the service's own when it starts with `/`, else whole, at the storage. Nothing of what the device knows of
+    /// the service is sent there.
     pub url: String,
     /// Headers that must be sent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(String, String)>,
+    /// A hash of the body to send as well, so that the storage finds damage on the way: [`CONTENT_MD5`] or [`ETAG_MD5`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
     /// Valid until, in seconds since 1970 by the service's clock.
     pub expires: u64,
 }

@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod process;
 mod secrets;
 pub mod service;
+pub mod storage;
 
 use clap::Parser;
 use cli::exit::{Exit, Failure};

@@ -14,13 +14,13 @@ use crate::secrets;
 use crate::service::{
     ChunkService, Connected, Context, Elsewhere, Gate, Instances, Notices, OriginalDoor, OriginalService, Relay, SyncService,
 };
+use crate::storage;
 use objectmq::amqp::Amqp;
 use objectmq::envelope::Encodings;
 use objectmq::local::{Hub, HubLimits};
 use objectmq::transport::Trouble;
 use objectmq::websocket::{self, CloseReason, DoorOptions};
 use objectmq::{AnswerLimits, BindOptions, Binding, Broker, Transport};
-use stacksync_chunks::store::FolderStore;
 use stacksync_protocol::{CHUNK_SERVICE, SYNC_SERVICE};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -197,15 +197,16 @@ async fn open_service(
         None => notices,
         Some(beyond) => notices.and(beyond.notices(&db, metrics)),
     };
-    let store = FolderStore::open(&chunks_folder(config, data)).map_err(|error| Failure::new(Exit::Config, error))?;
+    let store = storage::open(config, data).await?;
     let tickets = secrets::tickets(&db, data).await?;
     Ok(Arc::new(Context {
         gate: Gate::new(db.clone()),
         db,
         data: data.clone(),
-        store: Arc::new(store),
+        store,
         tickets,
         ticket_lifetime: config.ticket_lifetime,
+        way: config.storage.way,
         notices,
         metrics: Arc::clone(metrics),
     }))

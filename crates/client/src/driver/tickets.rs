@@ -1,7 +1,7 @@
 //! Tickets for one workspace's chunks, asked of the service.
 
 use crate::session::Service;
-use crate::transfer::Tickets;
+use crate::transfer::{Tickets, Via};
 use futures_util::future::BoxFuture;
 use stacksync_core::engine::CallError;
 use stacksync_core::values::{ChunkName, WorkspaceId};
@@ -25,16 +25,18 @@ fn texts(chunks: &[ChunkName]) -> Vec<String> {
 }
 
 impl Tickets for WorkspaceTickets {
-    fn put(&self, chunks: Vec<ChunkName>, batched: Vec<u32>) -> BoxFuture<'_, Result<PutTickets, CallError>> {
+    fn put(&self, chunks: Vec<ChunkName>, batched: Vec<u32>, via: Via) -> BoxFuture<'_, Result<PutTickets, CallError>> {
         Box::pin(async move {
-            let request = PutTicketsRequest { workspace_id: self.id.0, chunks: texts(&chunks), batched };
+            let request =
+                PutTicketsRequest { workspace_id: self.id.0, chunks: texts(&chunks), batched, relay: via == Via::Service };
             self.service.put_tickets(&request).await
         })
     }
 
-    fn get(&self, chunks: Vec<ChunkName>, batched: Vec<u32>) -> BoxFuture<'_, Result<GetTickets, CallError>> {
+    fn get(&self, chunks: Vec<ChunkName>, batched: Vec<u32>, via: Via) -> BoxFuture<'_, Result<GetTickets, CallError>> {
         Box::pin(async move {
-            let request = GetTicketsRequest { workspace_id: self.id.0, chunks: texts(&chunks), batched };
+            let request =
+                GetTicketsRequest { workspace_id: self.id.0, chunks: texts(&chunks), batched, relay: via == Via::Service };
             self.service.get_tickets(&request).await
         })
     }

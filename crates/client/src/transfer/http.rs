@@ -1,36 +1,47 @@
-//! Requests to the storage with a ticket, over a few connections that are kept.
+//! Requests with a ticket, to the service or to the storage itself, over a few connections that are kept.
 //!
 //! A request has failed when nothing moves for the time named in the limits, not when it takes long. Each is made once here.
 
+use super::Via;
 use super::body::Outgoing;
+use super::hosts::{Host, HostKind, Hosts};
 use super::retry::Failure;
 use super::shared::{Meter, TransferLimits, place};
 use crate::session::Connector;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Request, StatusCode, header};
+use hyper::{HeaderMap, Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
-use stacksync_protocol::chunk_service::{CHECK_HEADER, Ticket};
+use md5::{Digest as _, Md5};
+use stacksync_protocol::chunk_service::{CHECK_HEADER, CONTENT_MD5, ETAG_MD5, Ticket};
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout};
 
 /// Of an answer that tells why not, so much is read.
 const REASON_BYTES_MAX: usize = 2_000;
 
-type Idle = Arc<Mutex<Vec<SendRequest<Outgoing>>>>;
+/// So many requests in a row that a storage did not answer, and bytes make a detour. Fewer than the tries of a request.
+const SILENCES_MAX: u32 = 2;
+/// After a storage could not be reached, bytes go through the service for so long, if it relays.
+const DETOUR: Duration = Duration::from_secs(60);
 
-/// The way to the storage.
+/// The way to the service and to storages.
 pub(super) struct Http {
-    connector: Connector,
-    idle: Idle,
-    connections: Arc<Semaphore>,
+    hosts: Hosts,
     limits: TransferLimits,
     meter: Arc<Meter>,
+    /// Until then the storage is not tried.
+    detour: Mutex<Option<Instant>>,
+    /// Requests in a row that the storage did not answer.
+    silences: AtomicU32,
 }
 
 /// Whether the storage shall verify what it sends.
@@ -45,59 +56,64 @@ pub(super) enum Care {
 impl Http {
     /// No connection is made yet.
     pub(super) fn new(connector: Connector, limits: TransferLimits, meter: Arc<Meter>) -> Self {
-        let connections = Arc::new(Semaphore::new(limits.connections));
-        Self { connector, idle: Idle::default(), connections, limits, meter }
+        Self { hosts: Hosts::new(connector, limits), limits, meter, detour: Mutex::default(), silences: AtomicU32::new(0) }
+    }
+
+    /// Which way to ask tickets for.
+    pub(super) fn via(&self) -> Via {
+        let until = *self.detour.lock().unwrap_or_else(PoisonError::into_inner);
+        if until.is_some_and(|until| Instant::now() < until) { Via::Service } else { Via::Storage }
     }
 
     /// Makes the request of a ticket. Answers when the storage does, with success only.
     pub(super) async fn send(&self, ticket: &Ticket, body: Bytes, care: Care) -> Result<Answer, Failure> {
-        let permit = place(&self.connections).await?;
+        let (host, path) = self.hosts.find(&ticket.url)?;
+        let permit = place(&host.connections).await?;
         let moved = Arc::new(AtomicU64::new(0));
-        let request = self.request(ticket, Outgoing::new(body, moved.clone(), self.meter.clone()), care)?;
-        let mut connection = self.connection().await?;
+        let request = request(&host, path, ticket, Outgoing::new(body, moved.clone(), self.meter.clone()), care)?;
+        let puts = request.method() == Method::PUT;
+        let mut connection = self.connection(&host).await?;
         let sending = connection.send_request(request);
-        let response = self.while_moving(&moved, sending).await?.map_err(broken)?;
+        let response = self.while_moving(&moved, sending).await.and_then(|sent| sent.map_err(broken));
+        let response = response.inspect_err(|_| self.silent(&host, 1))?;
+        if host.kind == HostKind::Storage {
+            self.silences.store(0, Ordering::Relaxed);
+        }
         let status = response.status();
+        let wait = retry_after(response.headers());
         let answer = Answer {
             body: Some(response.into_body()),
             connection: Some(connection),
-            idle: self.idle.clone(),
+            host: host.clone(),
             _permit: permit,
             limits: self.limits,
             meter: self.meter.clone(),
         };
-        if status.is_success() { Ok(answer) } else { Err(answer.refusal(status).await) }
+        // Somebody else has put it meanwhile; whoever reads it looks whether it is good.
+        let was_there = puts && host.kind == HostKind::Storage && status == StatusCode::PRECONDITION_FAILED;
+        if status.is_success() || was_there {
+            return Ok(answer);
+        }
+        Err(match (answer.refusal(status).await, wait) {
+            // Its container is not there (any more): the service makes it when it is asked again.
+            (Failure::Missing, _) if puts && host.kind == HostKind::Storage => Failure::Ticket,
+            (Failure::NotNow(reason), Some(wait)) => Failure::Later(reason, wait),
+            (failure, _) => failure,
+        })
     }
 
-    fn request(&self, ticket: &Ticket, body: Outgoing, care: Care) -> Result<Request<Outgoing>, Failure> {
-        let path = self.path(&ticket.url)?;
-        let mut request = Request::builder().method(ticket.method.as_str()).uri(path);
-        for (name, value) in &ticket.headers {
-            request = request.header(name, value);
-        }
-        if care == Care::Check {
-            request = request.header(CHECK_HEADER, "1");
-        }
-        let request = request.header(header::HOST, self.connector.address().authority()).body(body);
-        request.map_err(|error| Failure::Refused(format!("the service gave an address that cannot be used: {error}")))
-    }
-
-    /// Bytes go to the service that this device knows, and nowhere else.
-    fn path<'a>(&self, url: &'a str) -> Result<&'a str, Failure> {
-        let own = self.connector.address().to_string();
-        match url.strip_prefix(&own).unwrap_or(url) {
-            path if path.starts_with('/') => Ok(path),
-            _ => Err(Failure::Refused(
-                "the chunks are on another storage than the service itself, which this version cannot reach".to_owned(),
-            )),
+    /// No answer, which counts so often.
+    fn silent(&self, host: &Host, times: u32) {
+        if host.kind == HostKind::Storage && self.silences.fetch_add(times, Ordering::Relaxed) + times >= SILENCES_MAX {
+            *self.detour.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + DETOUR);
         }
     }
 
     /// One that is open, else a new one.
-    async fn connection(&self) -> Result<SendRequest<Outgoing>, Failure> {
+    async fn connection(&self, host: &Host) -> Result<SendRequest<Outgoing>, Failure> {
         loop {
-            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let Some(mut connection) = idle else { return self.connect().await };
+            let idle = host.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(mut connection) = idle else { return self.connect(host).await };
             // The other side may have closed it meanwhile.
             if timeout(self.limits.patience, connection.ready()).await.is_ok_and(|ready| ready.is_ok()) {
                 return Ok(connection);
@@ -105,8 +121,14 @@ impl Http {
         }
     }
 
-    async fn connect(&self) -> Result<SendRequest<Outgoing>, Failure> {
-        let stream = self.connector.connect().await.map_err(|error| Failure::NotNow(error.to_string()))?;
+    async fn connect(&self, host: &Host) -> Result<SendRequest<Outgoing>, Failure> {
+        let stream = host.connector.connect().await.map_err(|error| match host.kind {
+            HostKind::Service => Failure::NotNow(error.to_string()),
+            HostKind::Storage => {
+                self.silent(host, SILENCES_MAX);
+                Failure::NotNow(format!("the chunk storage: {error}"))
+            }
+        })?;
         let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         // Ends with the connection; what fails there fails the request too.
         tokio::spawn(driver);
@@ -129,11 +151,41 @@ impl Http {
     }
 }
 
+fn request(host: &Host, path: &str, ticket: &Ticket, body: Outgoing, care: Care) -> Result<Request<Outgoing>, Failure> {
+    let mut request = Request::builder().method(ticket.method.as_str()).uri(path);
+    for (name, value) in &ticket.headers {
+        request = request.header(name, value);
+    }
+    if care == Care::Check && host.kind == HostKind::Service {
+        request = request.header(CHECK_HEADER, "1");
+    }
+    let request = request.header(header::HOST, host.connector.address().authority()).body(body);
+    request.map_err(|error| Failure::Refused(format!("the service gave an address that cannot be used: {error}")))
+}
+
+/// The ticket with the hash of this body, where the storage wants one.
+pub(super) fn with_checksum(mut ticket: Ticket, body: &[u8]) -> Result<Ticket, Failure> {
+    let header = match ticket.checksum.as_deref() {
+        None => return Ok(ticket),
+        Some(CONTENT_MD5) => ("content-md5", BASE64.encode(Md5::digest(body))),
+        Some(ETAG_MD5) => ("etag", Md5::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()),
+        Some(other) => {
+            return Err(Failure::Refused(format!("the storage wants a checksum that this version does not know ({other})")));
+        }
+    };
+    ticket.headers.push((header.0.to_owned(), header.1));
+    Ok(ticket)
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
 /// A successful answer whose body is still to be read. Read to its end, it gives the connection back.
 pub(super) struct Answer {
     body: Option<Incoming>,
     connection: Option<SendRequest<Outgoing>>,
-    idle: Idle,
+    host: Arc<Host>,
     _permit: OwnedSemaphorePermit,
     limits: TransferLimits,
     meter: Arc<Meter>,
@@ -172,20 +224,31 @@ impl Answer {
     fn end(&mut self) {
         self.body = None;
         if let Some(connection) = self.connection.take() {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            self.host.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
     }
 
     async fn refusal(self, status: StatusCode) -> Failure {
+        let kind = self.host.kind;
         let text = self.whole(REASON_BYTES_MAX).await.unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let reason = format!("the storage answered {status}: {}", text.trim());
-        match status {
-            StatusCode::NOT_FOUND => Failure::Missing,
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::Ticket,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Failure::NotNow(reason),
-            StatusCode::INSUFFICIENT_STORAGE => Failure::NotNow("the storage is full".to_owned()),
-            status if status.is_server_error() => Failure::NotNow(reason),
+        let full = || Failure::NotNow("the storage is full".to_owned());
+        match (kind, status) {
+            (_, StatusCode::NOT_FOUND) => Failure::Missing,
+            // How S3 says it, where there are quotas.
+            (HostKind::Storage, StatusCode::FORBIDDEN) if text.contains("QuotaExceeded") => full(),
+            (_, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Failure::Ticket,
+            (_, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) => Failure::NotNow(reason),
+            (_, StatusCode::INSUFFICIENT_STORAGE) | (HostKind::Storage, StatusCode::PAYLOAD_TOO_LARGE) => full(),
+            // Damaged on the way, or two at once: the same request may succeed.
+            (HostKind::Storage, StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT | StatusCode::BAD_REQUEST) => {
+                Failure::NotNow(reason)
+            }
+            (_, status) if status.is_redirection() => {
+                Failure::Refused("the storage sends this device elsewhere, where it does not go".to_owned())
+            }
+            (_, status) if status.is_server_error() => Failure::NotNow(reason),
             _ => Failure::Refused(reason),
         }
     }

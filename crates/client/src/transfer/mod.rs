@@ -10,6 +10,7 @@
 mod body;
 mod download;
 mod gather;
+mod hosts;
 mod http;
 mod retry;
 mod shared;
@@ -24,16 +25,25 @@ use stacksync_core::engine::CallError;
 use stacksync_core::values::ChunkName;
 use stacksync_protocol::chunk_service::{GetTickets, PutTickets};
 
+/// Which way bytes go, where the service knows two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// To the storage, if devices can go there.
+    Storage,
+    /// Through the service, if it relays.
+    Service,
+}
+
 /// Asks the service for tickets to move chunks of one workspace. `batched` are indices in `chunks` that need no ticket of their
 /// own.
 ///
 /// At most [`stacksync_protocol::chunk_service::TICKET_CHUNKS_MAX`] chunks a call.
 pub trait Tickets: Send + Sync {
     /// Which of these does the storage lack, and where do they go?
-    fn put(&self, chunks: Vec<ChunkName>, batched: Vec<u32>) -> BoxFuture<'_, Result<PutTickets, CallError>>;
+    fn put(&self, chunks: Vec<ChunkName>, batched: Vec<u32>, via: Via) -> BoxFuture<'_, Result<PutTickets, CallError>>;
 
     /// Where to get these?
-    fn get(&self, chunks: Vec<ChunkName>, batched: Vec<u32>) -> BoxFuture<'_, Result<GetTickets, CallError>>;
+    fn get(&self, chunks: Vec<ChunkName>, batched: Vec<u32>, via: Via) -> BoxFuture<'_, Result<GetTickets, CallError>>;
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 /// A request is made so many times at most before its failure is reported.
 const TRIES_MAX: u32 = 3;
+/// A storage that wants to be left alone for longer is tried again by the engine.
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Why a request brought no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub(super) enum Failure {
     Ticket,
     /// Not now: no connection, an overloaded or broken storage.
     NotNow(String),
+    /// Not before so long, says the storage.
+    Later(String, Duration),
     /// Whenever it is asked, the answer will be no.
     Refused(String),
 }
@@ -24,7 +28,7 @@ impl From<Failure> for CallError {
         match failure {
             Failure::Missing => Self::Refused("the storage does not know what was asked for".to_owned()),
             Failure::Ticket => Self::NotNow("the storage did not accept the ticket that the service gave".to_owned()),
-            Failure::NotNow(reason) => Self::NotNow(reason),
+            Failure::NotNow(reason) | Failure::Later(reason, _) => Self::NotNow(reason),
             Failure::Refused(reason) => Self::Refused(reason),
         }
     }
@@ -61,6 +65,11 @@ impl Tries {
         }
         match failure {
             Failure::Missing | Failure::Refused(_) => Err(failure),
+            Failure::Later(_, wait) if wait > WAIT_MAX => Err(failure),
+            Failure::Later(_, wait) => {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            }
             // With a new ticket, at once.
             Failure::Ticket => Ok(()),
             Failure::NotNow(_) => {

@@ -6,7 +6,9 @@ mod copy;
 mod device;
 mod import;
 mod invite;
+mod migrate;
 mod print;
+mod storage;
 mod user;
 mod workspace;
 
@@ -49,6 +51,7 @@ pub fn run(config: &Config, command: &Command) -> Result<String, Failure> {
             Command::Workspace(command) => workspace::run(config, command).await,
             Command::Device(command) => device::run(config, command).await,
             Command::Cluster(ClusterCommand::Status { expect, output }) => cluster::status(config, *expect, *output).await,
+            Command::Storage(command) => storage::run(config, command).await,
             Command::Copy { to, output } => copy::run(config, to).await.map(|report| report.print(*output)),
             Command::Import { from, time_zone, quota_unit, output } => {
                 let told = Told { time_zone: time_zone.clone(), quota_unit: *quota_unit };

@@ -70,6 +70,9 @@ pub enum Command {
     /// Instances that share a database: status
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// The chunk storage: check, gc, scrub, migrate
+    #[command(subcommand)]
+    Storage(StorageCommand),
     /// Copy all metadata to an empty store: to grow from a file to a database, or to go back
     Copy {
         /// A data directory, or postgres://user:password@host/database
@@ -240,6 +243,40 @@ pub enum DeviceCommand {
     },
 }
 
+/// Commands on the chunk storage.
+#[derive(Debug, Subcommand)]
+pub enum StorageCommand {
+    /// Try out what the configured storage can do; fails (8) if the service cannot use it
+    Check {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Collect chunks that no version names, beside a running service: set aside now, removed by a run after the grace time
+    Gc {
+        /// Younger chunks are left alone; longer than any commit takes
+        #[arg(long, value_name = "TIME", default_value = "1d", value_parser = config::value::time)]
+        grace: std::time::Duration,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Copy all chunks to another storage, beside a running service; what is there already is left out
+    Migrate {
+        /// Configuration file with the other storage
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Read every chunk that a version names and check it; what is damaged is set aside; fails (8) if anything is wrong
+    Scrub {
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
 /// Commands on instances.
 #[derive(Debug, Subcommand)]
 pub enum ClusterCommand {
@@ -336,6 +373,10 @@ mod tests {
             "device list anna",
             "device revoke 6f1c",
             "cluster status --expect 3 --json",
+            "storage check --json",
+            "storage gc --grace 2d --dry-run --json",
+            "storage scrub",
+            "storage migrate --to new.properties --json",
             "copy --to postgres://a:b@c/d --json",
             "import --from postgres://a:b@c/d --time-zone Europe/Madrid --quota-unit 1GiB --json",
             "completions bash",

@@ -6,6 +6,7 @@
 #[cfg(any(test, feature = "hostile"))]
 pub mod hostile;
 pub mod omq;
+pub mod storage;
 pub mod table;
 pub mod value;
 
@@ -17,6 +18,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+pub use storage::{StorageChoice, StoragePlace};
 use table::{KEYS, Key, Kind};
 
 /// Everything that can be configured, read and checked.
@@ -28,6 +30,8 @@ pub struct Config {
     pub datasource: Datasource,
     /// Directory of the chunks, if it is not in that of `data`.
     pub chunks: Option<PathBuf>,
+    /// Where the chunks are kept, and how devices get there.
+    pub storage: StorageChoice,
     /// Address and port to listen on.
     pub listen: SocketAddr,
     /// Address that devices use, if it is not that of `listen`.
@@ -319,6 +323,7 @@ fn build(values: &Values) -> Result<Config, String> {
         data: data_directory(text("data"))?,
         datasource: datasource(values)?,
         chunks: Some(text("storage.path")).filter(|path| !path.is_empty()).map(PathBuf::from),
+        storage: storage::choice(values)?,
         listen,
         public_url: Some(text("http.public_url").trim_end_matches('/')).filter(|url| !url.is_empty()).map(str::to_owned),
         tls: tls(text("http.tls"), text("http.tls.certificate"), text("http.tls.key"), listen)?,

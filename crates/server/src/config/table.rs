@@ -58,6 +58,10 @@ pub enum Needs {
     Amqp,
     /// `storage=swift`.
     Swift,
+    /// `storage=s3`.
+    S3,
+    /// `storage=ftp`.
+    Ftp,
 }
 
 impl Needs {
@@ -68,6 +72,8 @@ impl Needs {
             Self::Postgresql => "datasource=postgresql",
             Self::Amqp => "omq.transport=amqp",
             Self::Swift => "storage=swift",
+            Self::S3 => "storage=s3",
+            Self::Ftp => "storage=ftp",
         }
     }
 }
@@ -93,6 +99,7 @@ const fn needing(needs: Needs, name: &'static str, default: &'static str, kind: 
     Key { name, default, doc, kind, needs }
 }
 
+const PROTOCOL: Kind = Kind::Choice { here: &["http", "https"], later: &[] };
 const PORT: Kind = Kind::Number(1, 65_535);
 
 /// All keys, in the order in which they are shown.
@@ -102,8 +109,8 @@ pub const KEYS: &[Key] = &[
     key(
         "storage",
         "filesystem",
-        Kind::Choice { here: &["filesystem"], later: &["swift", "s3", "ftp", "sftp"] },
-        "Where the chunks are kept.",
+        Kind::Choice { here: &["filesystem", "s3", "swift", "ftp"], later: &["sftp"] },
+        "Where the chunks are kept; filesystem: in the data directory.",
     ),
     key(
         "storage.path",
@@ -111,6 +118,13 @@ pub const KEYS: &[Key] = &[
         Kind::Path,
         "Directory of the chunks with storage=filesystem, one for all instances; empty: in the data directory.",
     ),
+    key(
+        "storage.relay",
+        "",
+        Kind::Choice { here: &["on", "off", "only"], later: &[] },
+        "Chunks through the service; on (where the storage takes devices): for devices that cannot reach it; only: for all.",
+    ),
+    key("storage.ca", "", Kind::Path, "Certificates to trust besides those of the system at the chunk storage (PEM)."),
     key(
         "omq.transport",
         "builtin",
@@ -279,13 +293,76 @@ pub const KEYS: &[Key] = &[
         Kind::Text,
         "Ids of the workspaces they are let into; empty: all of these users.",
     ),
-    needing(Needs::Swift, "swift.host", "localhost", Kind::Text, "Host of the object storage."),
+    needing(Needs::Ftp, "ftp.host", "localhost", Kind::Text, "Host of the FTP server; its certificate must bear this name."),
+    needing(Needs::Ftp, "ftp.port", "21", PORT, "Port of the FTP server."),
+    needing(Needs::Ftp, "ftp.user", "stacksync", Kind::Text, "User of the service there."),
+    needing(Needs::Ftp, "ftp.password", "", Kind::Secret, "Password of that user."),
+    needing(Needs::Ftp, "ftp.folder", "", Kind::Text, "Folder for all chunks; empty: where one is after logging in."),
+    needing(
+        Needs::Ftp,
+        "ftp.tls",
+        "explicit",
+        Kind::Choice { here: &["explicit", "off"], later: &["implicit"] },
+        "Encryption; explicit: AUTH TLS, for commands and data.",
+    ),
+    needing(Needs::Ftp, "ftp.connections", "8", Kind::Number(1, 1_000), "Connections at once."),
+    needing(Needs::S3, "s3.endpoint", "", Kind::Url, "Address of the storage; empty: Amazon's of the region."),
+    needing(Needs::S3, "s3.public_endpoint", "", Kind::Url, "The same as devices reach it, if they need another one."),
+    needing(Needs::S3, "s3.region", "us-east-1", Kind::Text, "Region."),
+    needing(Needs::S3, "s3.bucket", "", Kind::Text, "Bucket for all chunks; made if it is not there."),
+    needing(
+        Needs::S3,
+        "s3.prefix",
+        "",
+        Kind::Text,
+        "What all names in the bucket begin with, for a bucket with other things in it.",
+    ),
+    needing(
+        Needs::S3,
+        "s3.style",
+        "path",
+        Kind::Choice { here: &["path", "host"], later: &[] },
+        "Where the bucket is in an address; host: as part of the host's name.",
+    ),
+    needing(
+        Needs::S3,
+        "s3.access_key",
+        "",
+        Kind::Text,
+        "Access key; empty: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, then s3.profile.",
+    ),
+    needing(Needs::S3, "s3.secret_key", "", Kind::Secret, "Secret key."),
+    needing(Needs::S3, "s3.session_token", "", Kind::Secret, "Session token, with keys for a limited time."),
+    needing(Needs::S3, "s3.profile", "default", Kind::Text, "Profile in ~/.aws/credentials."),
+    needing(
+        Needs::Swift,
+        "swift.auth",
+        "v3",
+        Kind::Choice { here: &["v3", "v2", "v1"], later: &[] },
+        "How the service logs in; v3, v2: to Keystone; v1: to Swift itself (tempauth), with swift.user=ACCOUNT:USER.",
+    ),
+    needing(Needs::Swift, "swift.domain", "Default", Kind::Text, "Domain of user and tenant, with v3."),
+    needing(Needs::Swift, "swift.containers", "stacksync-", Kind::Text, "What the names of containers begin with."),
+    needing(
+        Needs::Swift,
+        "swift.public_url",
+        "",
+        Kind::Url,
+        "Address of the object storage for devices, if they need another one than the service.",
+    ),
+    needing(
+        Needs::Swift,
+        "swift.host",
+        "localhost",
+        Kind::Text,
+        "Host of the object storage; with Keystone only if that of its catalogue cannot be used.",
+    ),
     needing(Needs::Swift, "swift.port", "8080", PORT, "Port of the object storage."),
-    needing(Needs::Swift, "swift.protocol", "http", Kind::Text, "http or https to the object storage."),
+    needing(Needs::Swift, "swift.protocol", "http", PROTOCOL, "http or https to the object storage."),
     needing(Needs::Swift, "swift.keystone_host", "localhost", Kind::Text, "Host of Keystone."),
     needing(Needs::Swift, "swift.keystone_port", "5000", PORT, "Port of Keystone."),
     needing(Needs::Swift, "swift.keystone_admin_port", "35357", PORT, "Port of Keystone for administrators."),
-    needing(Needs::Swift, "swift.keystone_protocol", "http", Kind::Text, "http or https to Keystone."),
+    needing(Needs::Swift, "swift.keystone_protocol", "http", PROTOCOL, "http or https to Keystone."),
     needing(Needs::Swift, "swift.tenant", "stacksync", Kind::Text, "Tenant (project) of all users."),
     needing(Needs::Swift, "swift.user", "stacksync_admin", Kind::Text, "Administrator of that tenant."),
     needing(Needs::Swift, "swift.password", "secrete", Kind::Secret, "Password of that administrator."),

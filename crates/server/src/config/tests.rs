@@ -76,10 +76,10 @@ fn what_is_wrong_says_what_to_do() {
         ("omq.transport=amqp\nlegacy.clients=on", "say whose with legacy.users"),
         ("omq.transport=amqp\nlegacy.clients=on\nlegacy.users=*\nlegacy.workspaces=x", "'x' is not the id of a workspace"),
         ("legacy.clients=on", "'legacy.clients' has no effect with omq.transport=builtin; set omq.transport=amqp or remove it"),
-        ("storage=swift", "'swift' is not in this version; use filesystem"),
+        ("storage=tape", "'tape' is not known; use filesystem, s3, swift, ftp"),
         ("postgresql.host=db", "'postgresql.host' has no effect with datasource=sqlite; set datasource=postgresql or remove it"),
         ("omq.host=mq", "'omq.host' has no effect with omq.transport=builtin; set omq.transport=amqp or remove it"),
-        ("swift.host=s", "'swift.host' has no effect with storage=filesystem, and storage=swift is not in this version; remove it"),
+        ("swift.host=s", "'swift.host' has no effect with storage=filesystem; set storage=swift or remove it"),
         ("datasource=postgresql\npostgresql.port=0", "postgresql.port: '0' is not a number from 1 to 65535"),
         ("datasource=postgresql\npostgresql.tls.ca=/ca", "postgresql.tls.ca has no effect without postgresql.tls=verify"),
         (

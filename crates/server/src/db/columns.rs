@@ -76,6 +76,12 @@ pub(super) fn unpack_body(kind: u8, adler32: u32, executable: bool, packed: &[u8
     }
 }
 
+/// The names in the `body` column of a file; `None` if it is no chunk list.
+pub(super) fn chunk_names(packed: &[u8]) -> Option<impl Iterator<Item = ChunkName>> {
+    let (entries, rest) = packed.as_chunks::<CHUNK_BYTES>();
+    rest.is_empty().then(|| entries.iter().filter_map(|entry| Some(ChunkName::from_bytes(*entry.first_chunk()?))))
+}
+
 fn unpack_chunk(entry: &[u8; CHUNK_BYTES]) -> Option<ChunkRef> {
     let name = ChunkName::from_bytes(*entry.first_chunk()?);
     let len = u32::from_be_bytes(*entry.last_chunk()?);

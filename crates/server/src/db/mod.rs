@@ -39,8 +39,9 @@ use postgres::Postgres;
 use request::RequestKey;
 use sqlite::Sqlite;
 use stacksync_core::commit::COMMIT_ITEMS_MAX;
-use stacksync_core::values::{DeviceId, ItemId, Name, Revision, UserId, WorkspaceId};
+use stacksync_core::values::{ChunkName, DeviceId, ItemId, Name, Revision, UserId, WorkspaceId};
 use stacksync_protocol::sync_service::{CHANGES_PAGE_MAX, REQUEST_ID_BYTES_MAX};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use store::Store;
@@ -181,6 +182,21 @@ impl Db {
     /// [`DbError::NoAccess`] if there is no such workspace, or the store failed.
     pub async fn tree(&self, workspace: WorkspaceId) -> Result<Vec<TreeItem>, DbError> {
         self.store.tree(workspace).await
+    }
+
+    /// Every chunk that any version of any file in this workspace names, past ones too, all of one moment. None if there is no such
+    /// workspace.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn chunks(&self, workspace: WorkspaceId) -> Result<HashSet<ChunkName>, DbError> {
+        let bodies = self.store.bodies(workspace).await?;
+        let mut named = HashSet::new();
+        for body in &bodies {
+            let names = columns::chunk_names(body).ok_or_else(|| DbError::Damaged("a chunk list is damaged".to_owned()))?;
+            named.extend(names);
+        }
+        Ok(named)
     }
 
     /// The latest version of one item of a workspace.

@@ -36,6 +36,7 @@ pub(super) trait Store: Send + Sync {
     /// `limit` is at least 1.
     fn changes(&self, workspace: WorkspaceId, since: Revision, limit: u32) -> Answer<'_, Changes>;
     fn tree(&self, workspace: WorkspaceId) -> Answer<'_, Vec<TreeItem>>;
+    fn bodies(&self, workspace: WorkspaceId) -> Answer<'_, Vec<Vec<u8>>>;
     fn item(&self, workspace: WorkspaceId, id: ItemId) -> Answer<'_, Option<ChangedItem>>;
 
     /// `None` from the second call on.

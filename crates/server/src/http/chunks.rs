@@ -55,9 +55,14 @@ impl Door {
             StoreError::Full { .. } => {
                 tracing::error!(%error, "a chunk was not stored");
                 self.service.metrics.errors.one();
-                Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storageFull", "The service's disk is full. Nothing was lost.")
+                Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storageFull", "The chunk storage is full. Nothing was lost.")
             }
-            StoreError::Io { .. } | StoreError::Unavailable(_) => failed(&self.service.metrics, "the chunk storage", error),
+            StoreError::Denied { .. } | StoreError::Unavailable(_) => {
+                tracing::error!(%error, "the chunk storage cannot be used");
+                self.service.metrics.errors.one();
+                Problem::unavailable("The chunk storage does not answer the service. Nothing is lost.")
+            }
+            StoreError::Io { .. } => failed(&self.service.metrics, "the chunk storage", error),
         }
     }
 }

@@ -49,6 +49,7 @@ async fn world() -> World {
         store: Arc::clone(&store) as Arc<dyn stacksync_chunks::store::ChunkStore>,
         tickets: TicketKey::from_bytes(KEY),
         ticket_lifetime: Duration::from_secs(60),
+        way: crate::service::ByteWay::Relay,
         notices: Notices::new(Broker::new(Arc::new(hub.clone())), Arc::clone(&metrics)),
         metrics,
     });

@@ -1,10 +1,13 @@
 //! `IChunkService`: which chunks the storage lacks, and tickets to put and get chunks. Moves no chunk itself.
 
-use super::{Answer, Authorized, ChunkMethod, Context, Fault, encoded, finished, principal};
+use super::{Answer, Authorized, ByteWay, ChunkMethod, Context, Fault, encoded, finished, principal};
 use objectmq::{BoxFuture, Incoming, RawValue, RemoteError, RemoteObject};
+use stacksync_chunks::store::{BodyChecksum, Direct, DirectOp};
 use stacksync_chunks::ticket::{Grant, Op, Subject};
 use stacksync_core::values::{ChunkName, WorkspaceId};
-use stacksync_protocol::chunk_service::{GetTickets, GetTicketsRequest, PutTickets, PutTicketsRequest, TICKET_CHUNKS_MAX, Ticket};
+use stacksync_protocol::chunk_service::{
+    CONTENT_MD5, ETAG_MD5, GetTickets, GetTicketsRequest, PutTickets, PutTicketsRequest, TICKET_CHUNKS_MAX, Ticket,
+};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -35,7 +38,7 @@ impl ChunkService {
             ChunkMethod::GetTickets => {
                 let request: GetTicketsRequest = incoming.param()?;
                 let place = self.0.gate.workspace(caller, WorkspaceId(request.workspace_id)).await?;
-                encoded(&self.get_tickets(&place, &request)?)
+                encoded(&self.get_tickets(&place, &request).await?)
             }
         }
     }
@@ -45,15 +48,23 @@ impl ChunkService {
         let there = self.0.store.present(place.workspace(), names.clone()).await?;
         let missing: Vec<u32> = (0_u32..).zip(there).filter_map(|(index, there)| (!there).then_some(index)).collect();
         let signer = Signer::new(&self.0, place);
-        let single = missing.iter().filter(|index| !batched.contains(index));
-        let tickets = single.filter_map(|&index| Some(signer.single(Op::Put, index, *names.get(index as usize)?))).collect();
+        let lacked: Vec<_> = missing.iter().filter_map(|&index| Some((index, *names.get(index as usize)?))).collect();
+        if let Some(tickets) = signer.direct(DirectOp::Put, &lacked, request.relay).await? {
+            return Ok(PutTickets { missing, tickets, batch: None });
+        }
+        let single = lacked.into_iter().filter(|(index, _)| !batched.contains(index));
+        let tickets = single.map(|(index, name)| signer.single(Op::Put, index, name)).collect();
         Ok(PutTickets { missing, tickets, batch: Some(signer.batch(Op::PutBatch)) })
     }
 
-    fn get_tickets(&self, place: &Authorized<'_>, request: &GetTicketsRequest) -> Result<GetTickets, Fault> {
+    async fn get_tickets(&self, place: &Authorized<'_>, request: &GetTicketsRequest) -> Result<GetTickets, Fault> {
         let (names, batched) = wanted(&request.chunks, &request.batched)?;
         let signer = Signer::new(&self.0, place);
-        let single = (0_u32..).zip(names).filter(|(index, _)| !batched.contains(index));
+        let all: Vec<_> = (0_u32..).zip(names).collect();
+        if let Some(tickets) = signer.direct(DirectOp::Get, &all, request.relay).await? {
+            return Ok(GetTickets { tickets, batch: None });
+        }
+        let single = all.into_iter().filter(|(index, _)| !batched.contains(index));
         let tickets = single.map(|(index, name)| signer.single(Op::Get, index, name)).collect();
         Ok(GetTickets { tickets, batch: Some(signer.batch(Op::GetBatch)) })
     }
@@ -83,6 +94,26 @@ impl<'a> Signer<'a> {
         Self { context, container: place.workspace(), grant: Grant { device: place.caller().device, expires } }
     }
 
+    /// Requests to the storage itself, if devices can and shall go there.
+    async fn direct(&self, op: DirectOp, chunks: &[(u32, ChunkName)], asked_for_relay: bool) -> Result<Option<Vec<Ticket>>, Fault> {
+        match self.context.way {
+            ByteWay::Relay => return Ok(None),
+            ByteWay::DirectOrRelay if asked_for_relay => return Ok(None),
+            ByteWay::DirectOrRelay | ByteWay::Direct => {}
+        }
+        let names = chunks.iter().map(|(_, name)| *name).collect();
+        let requests = self.context.store.direct(self.container, op, names, self.context.ticket_lifetime).await?;
+        let ticket = |(&(index, _), direct): (&(u32, ChunkName), Direct)| Ticket {
+            chunk: Some(index),
+            method: direct.method.to_owned(),
+            url: direct.url,
+            headers: direct.headers,
+            checksum: direct.checksum.map(|checksum| checksum_word(checksum).to_owned()),
+            expires: self.grant.expires,
+        };
+        Ok(requests.map(|requests| chunks.iter().zip(requests).map(ticket).collect()))
+    }
+
     fn single(&self, op: Op, index: u32, name: ChunkName) -> Ticket {
         let method = if op == Op::Put { "PUT" } else { "GET" };
         self.ticket(op, Some(name), Some(index), method, &name.to_string())
@@ -99,7 +130,15 @@ impl<'a> Signer<'a> {
             method: method.to_owned(),
             url: format!("/v1/chunks/{}/{last}?ticket={signed}", self.container),
             headers: Vec::new(),
+            checksum: None,
             expires: self.grant.expires,
         }
+    }
+}
+
+const fn checksum_word(checksum: BodyChecksum) -> &'static str {
+    match checksum {
+        BodyChecksum::ContentMd5 => CONTENT_MD5,
+        BodyChecksum::EtagMd5 => ETAG_MD5,
     }
 }

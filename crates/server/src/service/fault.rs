@@ -91,6 +91,9 @@ impl From<Fault> for RemoteError {
             Fault::Db(DbError::NoSpace) | Fault::Store(StoreError::Full { .. }) => {
                 return Self::failed("The service's disk is full. Free some space there; nothing was lost.");
             }
+            Fault::Store(StoreError::Unavailable(_) | StoreError::Denied { .. }) => {
+                return Self::failed("The chunk storage does not answer the service. Nothing is lost; it is tried again.");
+            }
             Fault::Db(DbError::Unavailable(_)) => {
                 return Self::failed("The service's database does not answer at the moment. Nothing is lost; try again later.");
             }

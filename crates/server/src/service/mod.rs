@@ -40,6 +40,17 @@ use stacksync_chunks::ticket::TicketKey;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How devices move chunks to and from the storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByteWay {
+    /// At the storage itself; through the service where a device says that it cannot reach it.
+    DirectOrRelay,
+    /// At the storage itself and in no other way.
+    Direct,
+    /// Through the service.
+    Relay,
+}
+
 /// What the remote objects work with.
 pub struct Context {
     /// The metadata.
@@ -52,6 +63,8 @@ pub struct Context {
     pub tickets: TicketKey,
     /// Life of a chunk ticket.
     pub ticket_lifetime: Duration,
+    /// How devices move chunks.
+    pub way: ByteWay,
     /// Who may do what.
     pub gate: Gate,
     /// What devices are told.

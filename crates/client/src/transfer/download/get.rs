@@ -1,11 +1,12 @@
 //! Gets packed chunks: small ones of many files in one request, others one by one. Says nothing about whether they are good.
 
-use super::super::Tickets;
 use super::super::gather::{Arrival, Arrivals, Gatherer};
 use super::super::http::Care;
 use super::super::retry::{Failure, Tries};
 use super::super::shared::Shared;
+use super::super::{Tickets, Via};
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use stacksync_chunks::batch::{BatchError, Decoder};
 use stacksync_chunks::pack::PACKED_BYTES_MAX;
 use stacksync_core::values::{ChunkName, ChunkRef};
@@ -70,7 +71,7 @@ impl Getter {
 
     /// Tickets for these chunks alone, in order; `None` where the service gave none.
     pub(super) async fn tickets(&self, names: Vec<ChunkName>) -> Result<Vec<Option<Ticket>>, Failure> {
-        self.asker.single_tickets(names).await
+        self.asker.single_tickets(names, Care::Usual).await
     }
 
     /// A chunk by itself, with this ticket if it is accepted.
@@ -96,14 +97,12 @@ async fn get_groups(asker: Arc<Asker>, mut gatherer: Gatherer<Waiting>) {
 }
 
 impl Asker {
-    async fn single_tickets(&self, names: Vec<ChunkName>) -> Result<Vec<Option<Ticket>>, Failure> {
-        let mut ordered = vec![None; names.len()];
-        for ticket in self.tickets.get(names, Vec::new()).await?.tickets {
-            if let Some(place) = ticket.chunk.and_then(|index| ordered.get_mut(index as usize)) {
-                *place = Some(ticket);
-            }
-        }
-        Ok(ordered)
+    async fn single_tickets(&self, names: Vec<ChunkName>, care: Care) -> Result<Vec<Option<Ticket>>, Failure> {
+        // Only the service looks for damage.
+        let via = if care == Care::Check { Via::Service } else { self.shared.http.via() };
+        let count = names.len();
+        let tickets = self.tickets.get(names, Vec::new(), via).await?.tickets;
+        Ok(in_order(tickets, count))
     }
 
     async fn get_one(&self, chunk: ChunkRef, mut ticket: Option<Ticket>, care: Care) -> Result<Got, Failure> {
@@ -111,7 +110,7 @@ impl Asker {
         loop {
             let tried = match ticket.take() {
                 Some(ticket) => self.get_with(&ticket, care).await,
-                None => match self.single_tickets(vec![chunk.name]).await?.pop().flatten() {
+                None => match self.single_tickets(vec![chunk.name], care).await?.pop().flatten() {
                     Some(ticket) => self.get_with(&ticket, care).await,
                     None => Err(Failure::NotNow("the service gave no ticket for a chunk".to_owned())),
                 },
@@ -153,8 +152,9 @@ impl Asker {
     /// Whoever is answered leaves the group.
     async fn get_batch(&self, group: &mut HashMap<ChunkName, Vec<Waiting>>) -> Result<(), Failure> {
         let names: Vec<ChunkName> = group.keys().copied().collect();
-        let Some(ticket) = self.batch_ticket(&names).await? else {
-            return self.get_each(group).await;
+        let ticket = match self.addresses(&names).await? {
+            Addresses::Batch(ticket) => ticket,
+            Addresses::Each(tickets) => return self.get_each(group, names, tickets).await,
         };
         let body: Vec<u8> = names.iter().flat_map(|name| *name.as_bytes()).collect();
         let mut answer = match self.shared.http.send(&ticket, body.into(), Care::Usual).await {
@@ -176,30 +176,71 @@ impl Asker {
         decoder.finish().map_err(garbled)
     }
 
-    async fn batch_ticket(&self, names: &[ChunkName]) -> Result<Option<Ticket>, Failure> {
+    async fn addresses(&self, names: &[ChunkName]) -> Result<Addresses, Failure> {
         let known = self.batch.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if known.is_some() {
-            return Ok(known);
+        if let Some(known) = known {
+            return Ok(Addresses::Batch(known));
         }
-        let fresh = self.tickets.get(names.to_vec(), (0..names.len() as u32).collect()).await?.batch;
-        self.batch.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&fresh);
-        Ok(fresh)
+        let batched = (0..names.len() as u32).collect();
+        let fresh = self.tickets.get(names.to_vec(), batched, self.shared.http.via()).await?;
+        Ok(match fresh.batch {
+            Some(batch) => {
+                // While bytes make a detour, the storage itself is to be tried again later.
+                if self.shared.http.via() == Via::Storage {
+                    *self.batch.lock().unwrap_or_else(PoisonError::into_inner) = Some(batch.clone());
+                }
+                Addresses::Batch(batch)
+            }
+            None => Addresses::Each(in_order(fresh.tickets, names.len())),
+        })
     }
 
-    /// For a storage that gives no batches.
-    async fn get_each(&self, group: &mut HashMap<ChunkName, Vec<Waiting>>) -> Result<(), Failure> {
-        let chunks: Vec<ChunkRef> = group.values().filter_map(|members| members.first()).map(|member| member.chunk).collect();
-        let tickets = self.single_tickets(chunks.iter().map(|chunk| chunk.name).collect()).await?;
-        for (chunk, ticket) in chunks.into_iter().zip(tickets) {
-            let got = self.get_one(chunk, ticket, Care::Usual).await?;
+    /// For a storage that gives no batches. Answers one of the failures, if members are left.
+    async fn get_each(
+        &self,
+        group: &mut HashMap<ChunkName, Vec<Waiting>>,
+        names: Vec<ChunkName>,
+        tickets: Vec<Option<Ticket>>,
+    ) -> Result<(), Failure> {
+        // Collected, since a stream over borrowing closures could not be spawned.
+        let gets: Vec<_> = (names.into_iter().zip(tickets))
+            .filter_map(|(name, ticket)| Some((group.get(&name)?.first()?.chunk, ticket)))
+            .map(|(chunk, ticket)| async move { (chunk.name, self.get_one(chunk, ticket, Care::Usual).await) })
+            .collect();
+        let mut gets = stream::iter(gets).buffer_unordered(self.shared.limits.connections);
+        let mut failed = None;
+        while let Some((name, got)) = gets.next().await {
             let packed = match got {
-                Got::Packed(packed, _) => packed,
-                Got::Missing => Bytes::new(),
+                Ok(Got::Packed(packed, _)) => packed,
+                Ok(Got::Missing) => Bytes::new(),
+                Err(failure) => {
+                    failed = Some(failure);
+                    continue;
+                }
             };
-            tell(group.remove(&chunk.name).unwrap_or_default(), packed);
+            tell(group.remove(&name).unwrap_or_default(), packed);
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
+}
+
+/// Where to get many small chunks.
+enum Addresses {
+    /// All of them there.
+    Batch(Ticket),
+    /// Each by its own, in the order of the names.
+    Each(Vec<Option<Ticket>>),
+}
+
+/// `None` where the service gave no ticket.
+fn in_order(tickets: Vec<Ticket>, count: usize) -> Vec<Option<Ticket>> {
+    let mut ordered = vec![None; count];
+    for ticket in tickets {
+        if let Some(place) = ticket.chunk.and_then(|index| ordered.get_mut(index as usize)) {
+            *place = Some(ticket);
+        }
+    }
+    ordered
 }
 
 /// Empty bytes: the storage does not have the chunk.

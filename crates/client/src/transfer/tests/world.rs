@@ -1,6 +1,6 @@
 //! A service in memory: a desk that gives tickets, and a storage behind HTTP that can be told to misbehave.
 
-use super::super::{Tickets, Transfer, TransferLimits};
+use super::super::{Tickets, Transfer, TransferLimits, Via};
 use crate::session::Connector;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -210,7 +210,7 @@ async fn respond(site: Arc<Site>, request: Request<Incoming>) -> Result<Response
 }
 
 fn ticket(chunk: Option<u32>, method: &str, url: String) -> Ticket {
-    Ticket { chunk, method: method.to_owned(), url, headers: vec![], expires: u64::MAX }
+    Ticket { chunk, method: method.to_owned(), url, headers: vec![], checksum: None, expires: u64::MAX }
 }
 
 impl Desk {
@@ -226,7 +226,7 @@ impl Desk {
 }
 
 impl Tickets for Desk {
-    fn put(&self, chunks: Vec<ChunkName>, batched: Vec<u32>) -> BoxFuture<'_, Result<PutTickets, CallError>> {
+    fn put(&self, chunks: Vec<ChunkName>, batched: Vec<u32>, _: Via) -> BoxFuture<'_, Result<PutTickets, CallError>> {
         Box::pin(async move {
             self.calls.lock().unwrap().push(chunks.len());
             let present =
@@ -237,7 +237,7 @@ impl Tickets for Desk {
         })
     }
 
-    fn get(&self, chunks: Vec<ChunkName>, batched: Vec<u32>) -> BoxFuture<'_, Result<GetTickets, CallError>> {
+    fn get(&self, chunks: Vec<ChunkName>, batched: Vec<u32>, _: Via) -> BoxFuture<'_, Result<GetTickets, CallError>> {
         Box::pin(async move {
             self.calls.lock().unwrap().push(chunks.len());
             let all: Vec<u32> = (0..chunks.len() as u32).collect();

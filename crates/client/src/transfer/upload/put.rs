@@ -1,7 +1,7 @@
 //! Puts one group of chunks: asks which the storage lacks, sends those, and asks again for what went wrong.
 
 use super::super::Tickets;
-use super::super::http::{Care, Http};
+use super::super::http::{Care, Http, with_checksum};
 use super::super::retry::{Failure, Tries};
 use super::super::shared::{Shared, work};
 use bytes::Bytes;
@@ -85,8 +85,9 @@ impl Group {
     /// What is stored leaves the group. Answers one of the failures, if pieces are left.
     async fn put_once(&mut self) -> Result<(), Failure> {
         let answer = self.ask(true).await?;
+        // A service that has no batches and yet gave no tickets for small ones.
         let answer = match answer.batch {
-            None if answer.missing.iter().any(|&index| self.pieces[index as usize].is_small()) => self.ask(false).await?,
+            None if answer.tickets.len() < answer.missing.len() => self.ask(false).await?,
             _ => answer,
         };
         self.keep_missing(&answer.missing);
@@ -115,7 +116,7 @@ impl Group {
         let names: Vec<ChunkName> = self.pieces.iter().map(|piece| piece.chunk.name).collect();
         let count = names.len() as u32;
         let is_batched = |index: &u32| batches && self.pieces[*index as usize].is_small();
-        let mut answer = self.tickets.put(names, (0..count).filter(is_batched).collect()).await?;
+        let mut answer = self.tickets.put(names, (0..count).filter(is_batched).collect(), self.shared.http.via()).await?;
         answer.missing.sort_unstable();
         answer.missing.dedup();
         if answer.missing.last().is_some_and(|&last| last >= count) {
@@ -141,8 +142,13 @@ type Left = (Vec<Piece>, Failure);
 
 async fn put_single(shared: &Shared, ticket: &Ticket, piece: Piece) -> Result<(), Left> {
     let plain = piece.plain.clone();
-    let sent = match work(&shared.packers, move || plain.pack()).await {
-        Ok(packed) => send(&shared.http, ticket, packed).await,
+    let ticket = ticket.clone();
+    let pack = move || {
+        let packed = plain.pack();
+        with_checksum(ticket, &packed).map(|ticket| (packed, ticket))
+    };
+    let sent = match work(&shared.packers, pack).await.flatten() {
+        Ok((packed, ticket)) => send(&shared.http, &ticket, packed).await,
         Err(failure) => Err(failure),
     };
     match sent {

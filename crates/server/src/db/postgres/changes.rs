@@ -52,6 +52,17 @@ pub(super) async fn tree(links: &Links, workspace: WorkspaceId) -> Result<Vec<Tr
     Ok(depth_first(found.iter().map(|row| rows::item(row, 0)).collect::<Result<Vec<_>, _>>()?))
 }
 
+/// The chunk lists of all versions of files, in one statement and so of one moment.
+pub(super) async fn bodies(links: &Links, workspace: WorkspaceId) -> Result<Vec<Vec<u8>>, DbError> {
+    let sql = query!(
+        "SELECT i.body FROM items i JOIN workspaces w ON w.number = i.workspace WHERE w.id = $1 AND i.kind = 0
+        UNION ALL SELECT p.body FROM past_versions p JOIN items i ON i.id = p.id JOIN workspaces w ON w.number = i.workspace
+        WHERE w.id = $1 AND p.kind = 0",
+        UUID
+    );
+    links.read(&sql, &[&workspace.0]).await?.iter().map(|row| column(row, 0)).collect()
+}
+
 /// The latest version of one item of a workspace.
 pub(super) async fn item(links: &Links, workspace: WorkspaceId, id: ItemId) -> Result<Option<ChangedItem>, DbError> {
     let sql = query!(

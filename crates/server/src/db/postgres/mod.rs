@@ -157,6 +157,10 @@ impl Store for Postgres {
         Box::pin(changes::tree(&self.links, workspace))
     }
 
+    fn bodies(&self, workspace: WorkspaceId) -> Answer<'_, Vec<Vec<u8>>> {
+        Box::pin(changes::bodies(&self.links, workspace))
+    }
+
     fn item(&self, workspace: WorkspaceId, id: ItemId) -> Answer<'_, Option<ChangedItem>> {
         Box::pin(changes::item(&self.links, workspace, id))
     }

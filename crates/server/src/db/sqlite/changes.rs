@@ -41,6 +41,14 @@ pub(super) fn changes(connection: &Connection, workspace: WorkspaceId, since: Re
     Ok(Changes { epoch, to, head, items })
 }
 
+/// The chunk lists of all versions of files, in one statement and so of one moment.
+pub(super) fn bodies(connection: &Connection, workspace: WorkspaceId) -> Result<Vec<Vec<u8>>, DbError> {
+    let sql = "SELECT body FROM items WHERE kind = 0 AND workspace = (SELECT number FROM workspaces w WHERE w.id = ?1)
+        UNION ALL SELECT p.body FROM past_versions p JOIN items i ON i.id = p.id
+        WHERE p.kind = 0 AND i.workspace = (SELECT number FROM workspaces w WHERE w.id = ?1)";
+    all(connection, sql, [workspace.0.as_bytes()], |row| row.get(0))
+}
+
 /// The whole tree.
 pub(super) fn tree(connection: &Connection, workspace: WorkspaceId) -> Result<Vec<TreeItem>, DbError> {
     let (number, _) = head(connection, workspace)?;

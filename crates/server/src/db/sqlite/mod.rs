@@ -202,6 +202,10 @@ impl Store for Sqlite {
         self.read(move |connection| changes::tree(connection, workspace))
     }
 
+    fn bodies(&self, workspace: WorkspaceId) -> Answer<'_, Vec<Vec<u8>>> {
+        self.read(move |connection| changes::bodies(connection, workspace))
+    }
+
     fn item(&self, workspace: WorkspaceId, id: ItemId) -> Answer<'_, Option<ChangedItem>> {
         self.read(move |connection| changes::item(connection, workspace, id))
     }
