@@ -23,6 +23,7 @@ pub mod seed;
 pub mod server;
 pub mod small_disk;
 pub mod spec;
+pub mod storage;
 pub mod tree;
 pub mod wait;
 pub mod world;

@@ -1,6 +1,7 @@
 //! A server under test: its data in a directory of its own, on a free port of this machine.
 
 use crate::postgres::Database;
+use crate::storage::Storage;
 use crate::{http, process, programs, wait};
 use process::Running;
 use serde_json::Value;
@@ -21,6 +22,8 @@ pub struct Server {
     address: SocketAddr,
     /// Where its metadata is, if it is not in its data directory.
     database: Option<Database>,
+    /// Where its chunks are, if they are not in its data directory.
+    storage: Option<Storage>,
     running: Option<Running>,
 }
 
@@ -42,7 +45,15 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let (data, log) = (dir.join("data"), dir.join("server.log"));
-        Self { program: programs::server(), data, log, address, database: Database::wanted(), running: None }
+        Self {
+            program: programs::server(),
+            data,
+            log,
+            address,
+            database: Database::wanted(),
+            storage: Storage::wanted(),
+            running: None,
+        }
     }
 
     /// The same with its metadata in a database of PostgreSQL, or in its data directory.
@@ -50,6 +61,23 @@ impl Server {
     pub fn with_database(mut self, database: Option<Database>) -> Self {
         self.database = database;
         self
+    }
+
+    /// The same with its chunks there, or in its data directory.
+    #[must_use]
+    pub fn with_storage(mut self, storage: Option<Storage>) -> Self {
+        self.storage = storage;
+        self
+    }
+
+    /// Makes it keep its chunks there, or in its data directory, from the next start on.
+    pub fn keep_chunks_in(&mut self, storage: Option<Storage>) {
+        self.storage = storage;
+    }
+
+    /// Where its chunks are, if not in its data directory.
+    pub const fn storage(&self) -> Option<&Storage> {
+        self.storage.as_ref()
     }
 
     /// Where its metadata is, if not in its data directory.
@@ -98,6 +126,9 @@ impl Server {
         command.arg("--data").arg(&self.data).env("STACKSYNC_HTTP_LISTEN", self.address.to_string());
         if let Some(database) = &self.database {
             command.env("STACKSYNC_DATASOURCE", "postgresql").env("STACKSYNC_POSTGRESQL_URL", database.url());
+        }
+        if let Some(storage) = &self.storage {
+            storage.configure(&mut command);
         }
         command
     }
