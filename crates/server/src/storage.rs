@@ -8,6 +8,7 @@ use crate::process::chunks_folder;
 use stacksync_chunks::store::{ChunkStore, FolderStore};
 use stacksync_storage::ftp::Ftp;
 use stacksync_storage::s3::{self, Keys, S3, S3Place};
+use stacksync_storage::sftp::Sftp;
 use stacksync_storage::swift::Swift;
 use stacksync_storage::{Backend, RemoteStore};
 use std::path::PathBuf;
@@ -41,6 +42,7 @@ fn backend(config: &Config) -> Result<Option<Arc<dyn Backend>>, Failure> {
             Ok(Some(Arc::new(S3::new(place, setup).map_err(failed)?)))
         }
         StoragePlace::Ftp(place) => Ok(Some(Arc::new(Ftp::new((**place).clone(), setup).map_err(failed)?))),
+        StoragePlace::Sftp(place) => Ok(Some(Arc::new(Sftp::new((**place).clone())))),
         StoragePlace::Swift(place) => Ok(Some(Arc::new(Swift::new((**place).clone(), setup).map_err(failed)?))),
     }
 }

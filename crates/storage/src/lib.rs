@@ -1,4 +1,4 @@
-//! The operator's own storages as places for chunks: S3, OpenStack Swift, FTP.
+//! The operator's own storages as places for chunks: S3, OpenStack Swift, FTP, SFTP.
 //!
 //! Each is a [`Backend`]: a dozen verbs on packed chunks, speaking its own protocol. [`RemoteStore`] makes a chunk storage of any of
 //! them: it proves what it stores, tries again, and keeps the number of requests in flight bounded. Knows nothing of items, users
@@ -15,6 +15,7 @@ pub mod ftp;
 mod http;
 mod remote;
 pub mod s3;
+pub mod sftp;
 pub mod swift;
 
 pub use backend::{Backend, Trouble};

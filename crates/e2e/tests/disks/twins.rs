@@ -357,5 +357,8 @@ fn shown(picture: Picture) -> Shown {
 }
 
 fn sim_picture(disk: &Disk) -> Picture {
-    disk.visible().into_iter().map(|(path, seen)| (path, (seen.kind, seen.bytes.to_vec(), seen.executable, seen.modified_ns))).collect()
+    disk.visible()
+        .into_iter()
+        .map(|(path, seen)| (path, (seen.kind, seen.bytes.to_vec(), seen.executable, seen.modified_ns)))
+        .collect()
 }

@@ -5,6 +5,7 @@ use crate::service::ByteWay;
 use stacksync_storage::HttpSetup;
 use stacksync_storage::ftp::{FtpPlace, FtpTls};
 use stacksync_storage::s3::{Keys, Style};
+use stacksync_storage::sftp::{SftpPlace, SftpSecret};
 use stacksync_storage::swift::{Login, LoginVersion, SwiftPlace};
 
 /// Where the chunks are kept, and how devices get there.
@@ -29,6 +30,8 @@ pub enum StoragePlace {
     Swift(Box<SwiftPlace>),
     /// On an FTP server.
     Ftp(Box<FtpPlace>),
+    /// On an SFTP server.
+    Sftp(Box<SftpPlace>),
 }
 
 /// A bucket. Keys that are not configured are looked for when it is opened.
@@ -59,6 +62,7 @@ pub(super) fn choice(values: &Values) -> Result<StorageChoice, String> {
         "s3" => StoragePlace::S3(Box::new(s3(&text)?)),
         "swift" => StoragePlace::Swift(Box::new(swift(values, &text)?)),
         "ftp" => StoragePlace::Ftp(Box::new(ftp(&text)?)),
+        "sftp" => StoragePlace::Sftp(Box::new(sftp(&text)?)),
         _ => StoragePlace::Folder,
     };
     let idle: &[&str] = if matches!(place, StoragePlace::Folder) { &["storage.relay", "storage.ca"] } else { &["storage.path"] };
@@ -66,10 +70,10 @@ pub(super) fn choice(values: &Values) -> Result<StorageChoice, String> {
         return Err(format!("{key} has no effect with storage={}; remove it", text("storage")));
     }
     let way = match (text("storage.relay"), &place) {
-        ("off", StoragePlace::Ftp(_)) => {
-            return Err("storage.relay=off: devices do not go to an FTP server; remove it".to_owned());
+        ("off", StoragePlace::Ftp(_) | StoragePlace::Sftp(_)) => {
+            return Err("storage.relay=off: devices do not go to such a server; remove it".to_owned());
         }
-        (_, StoragePlace::Folder | StoragePlace::Ftp(_)) | ("only", _) => ByteWay::Relay,
+        (_, StoragePlace::Folder | StoragePlace::Ftp(_) | StoragePlace::Sftp(_)) | ("only", _) => ByteWay::Relay,
         ("off", _) => ByteWay::Direct,
         (_, StoragePlace::S3(_) | StoragePlace::Swift(_)) => ByteWay::DirectOrRelay,
     };
@@ -160,6 +164,34 @@ fn ftp<'a>(text: &impl Fn(&str) -> &'a str) -> Result<FtpPlace, String> {
     })
 }
 
+fn sftp<'a>(text: &impl Fn(&str) -> &'a str) -> Result<SftpPlace, String> {
+    let folder = text("sftp.folder").trim_end_matches('/');
+    if folder.split('/').any(|part| part == "..") {
+        return Err(format!("sftp.folder: '{folder}' is not the name of a folder"));
+    }
+    let passphrase = Some(text("sftp.passphrase")).filter(|text| !text.is_empty()).map(|text| text.to_owned().into());
+    let secret = match (text("sftp.key"), text("sftp.password")) {
+        (key, "") if !key.is_empty() => SftpSecret::Key { file: key.into(), passphrase },
+        ("", password) if !password.is_empty() => SftpSecret::Password(password.to_owned().into()),
+        _ => return Err("sftp.key or sftp.password: set one of the two".to_owned()),
+    };
+    let known_hosts = match text("sftp.known_hosts") {
+        "" => directories::BaseDirs::new()
+            .map(|places| places.home_dir().join(".ssh/known_hosts"))
+            .ok_or_else(|| "sftp.known_hosts: this user has no home directory; say where host keys are known".to_owned())?,
+        file => file.into(),
+    };
+    Ok(SftpPlace {
+        host: text("sftp.host").to_owned(),
+        port: text("sftp.port").parse().map_err(|error| format!("sftp.port: {error}"))?,
+        user: text("sftp.user").to_owned(),
+        secret,
+        known_hosts,
+        folder: folder.to_owned(),
+        requests: text("sftp.requests").parse().map_err(|error| format!("sftp.requests: {error}"))?,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,7 +237,9 @@ mod tests {
             ("s3.bucket=b", "'s3.bucket' has no effect with storage=filesystem; set storage=s3 or remove it"),
             ("storage.relay=off", "storage.relay has no effect with storage=filesystem"),
             ("storage=ftp\nstorage.path=/x", "storage.path has no effect with storage=ftp"),
-            ("storage=ftp\nstorage.relay=off", "devices do not go to an FTP server"),
+            ("storage=ftp\nstorage.relay=off", "devices do not go to such a server"),
+            ("storage=sftp", "sftp.key or sftp.password"),
+            ("storage=sftp\nsftp.password=x\nsftp.key=y", "sftp.key or sftp.password"),
             ("storage=ftp\nftp.folder=a/../b", "ftp.folder"),
             ("storage=swift\nswift.protocol=gopher", "'gopher' is not known; use http, https"),
         ] {

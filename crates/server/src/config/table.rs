@@ -62,6 +62,8 @@ pub enum Needs {
     S3,
     /// `storage=ftp`.
     Ftp,
+    /// `storage=sftp`.
+    Sftp,
 }
 
 impl Needs {
@@ -74,6 +76,7 @@ impl Needs {
             Self::Swift => "storage=swift",
             Self::S3 => "storage=s3",
             Self::Ftp => "storage=ftp",
+            Self::Sftp => "storage=sftp",
         }
     }
 }
@@ -109,7 +112,7 @@ pub const KEYS: &[Key] = &[
     key(
         "storage",
         "filesystem",
-        Kind::Choice { here: &["filesystem", "s3", "swift", "ftp"], later: &["sftp"] },
+        Kind::Choice { here: &["filesystem", "s3", "swift", "ftp", "sftp"], later: &[] },
         "Where the chunks are kept; filesystem: in the data directory.",
     ),
     key(
@@ -306,6 +309,15 @@ pub const KEYS: &[Key] = &[
         "Encryption; explicit: AUTH TLS, for commands and data.",
     ),
     needing(Needs::Ftp, "ftp.connections", "8", Kind::Number(1, 1_000), "Connections at once."),
+    needing(Needs::Sftp, "sftp.host", "localhost", Kind::Text, "Host of the SFTP server."),
+    needing(Needs::Sftp, "sftp.port", "22", PORT, "Port of the SFTP server."),
+    needing(Needs::Sftp, "sftp.user", "stacksync", Kind::Text, "User of the service there."),
+    needing(Needs::Sftp, "sftp.key", "", Kind::Path, "Private key of that user, in the form of OpenSSH."),
+    needing(Needs::Sftp, "sftp.passphrase", "", Kind::Secret, "What sftp.key is encrypted with."),
+    needing(Needs::Sftp, "sftp.password", "", Kind::Secret, "Password of that user, instead of a key."),
+    needing(Needs::Sftp, "sftp.known_hosts", "", Kind::Path, "Host keys that are known; empty: ~/.ssh/known_hosts."),
+    needing(Needs::Sftp, "sftp.folder", "", Kind::Text, "Folder for all chunks; empty: where one is after logging in."),
+    needing(Needs::Sftp, "sftp.requests", "16", Kind::Number(1, 1_000), "Requests at once."),
     needing(Needs::S3, "s3.endpoint", "", Kind::Url, "Address of the storage; empty: Amazon's of the region."),
     needing(Needs::S3, "s3.public_endpoint", "", Kind::Url, "The same as devices reach it, if they need another one."),
     needing(Needs::S3, "s3.region", "us-east-1", Kind::Text, "Region."),

@@ -76,7 +76,7 @@ fn what_is_wrong_says_what_to_do() {
         ("omq.transport=amqp\nlegacy.clients=on", "say whose with legacy.users"),
         ("omq.transport=amqp\nlegacy.clients=on\nlegacy.users=*\nlegacy.workspaces=x", "'x' is not the id of a workspace"),
         ("legacy.clients=on", "'legacy.clients' has no effect with omq.transport=builtin; set omq.transport=amqp or remove it"),
-        ("storage=tape", "'tape' is not known; use filesystem, s3, swift, ftp"),
+        ("storage=tape", "'tape' is not known; use filesystem, s3, swift, ftp, sftp"),
         ("postgresql.host=db", "'postgresql.host' has no effect with datasource=sqlite; set datasource=postgresql or remove it"),
         ("omq.host=mq", "'omq.host' has no effect with omq.transport=builtin; set omq.transport=amqp or remove it"),
         ("swift.host=s", "'swift.host' has no effect with storage=filesystem; set storage=swift or remove it"),

@@ -15,8 +15,8 @@ use crate::scenario::Fault;
 use crate::world::{Happened, World};
 use contents::Contents;
 use deletions::Deletions;
-pub(crate) use pictures::{Key, key_of_body, key_of_bytes};
 use pictures::{By, Change, Pictures};
+pub(crate) use pictures::{Key, key_of_body, key_of_bytes};
 use said::Said;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use versions::Versions;
@@ -183,14 +183,17 @@ impl Observer for Checks {
         said::at_rest(world, &self.facts)?;
         for (number, _) in world.members().iter().enumerate() {
             let contents = &self.contents[world.members()[number].workspace];
-            assert!(world.members()[number].disk.is_followed(), "what {} shows was followed wrongly", self.facts.who(world, number));
+            assert!(
+                world.members()[number].disk.is_followed(),
+                "what {} shows was followed wrongly",
+                self.facts.who(world, number)
+            );
             equal::disk(world, number, self.pictures.of(number), contents, &self.facts)?;
         }
         for workspace in 0..self.contents.len() {
             versions::tree(world, world.service(workspace))?;
             let members = world.members().iter().enumerate().filter(|(_, member)| member.workspace == workspace);
-            let on_disks: HashSet<Key> =
-                members.flat_map(|(number, _)| self.pictures.of(number).keys()).collect();
+            let on_disks: HashSet<Key> = members.flat_map(|(number, _)| self.pictures.of(number).keys()).collect();
             self.contents[workspace].at_rest(world, workspace, &self.facts, &on_disks)?;
             self.deletions[workspace].at_rest(world, workspace, &self.facts)?;
             equal::names_and_copies(world, workspace, &self.facts, &self.put[workspace])?;

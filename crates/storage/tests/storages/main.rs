@@ -6,5 +6,6 @@ mod ftp;
 mod plain;
 mod s3;
 mod servers;
+mod sftp;
 mod swift;
 mod tickets;
