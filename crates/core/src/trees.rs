@@ -346,18 +346,20 @@ impl Trees {
     /// # Errors
     /// Names the first disagreement.
     pub fn check_local(&self) -> Result<(), String> {
-        let mut local = BTreeSet::new();
-        for (&id, item) in &self.items {
-            if let Some(on_disk) = &item.local {
-                if self.local_at(on_disk.place.parent, &on_disk.place.name) != Some(id) {
-                    return Err(format!("item {id} is not in the index of its folder on the disk"));
+        // Every entry of the index stands for an item at that place, and there are as many of them as items: so each item has its one.
+        let mut indexed = 0;
+        for (folder, names) in &self.local_children {
+            for ((key, name), id) in names {
+                let is_there = self.local(*id).is_some_and(|local| local.place.parent == *folder && local.place.name == *name);
+                if !is_there || *key != name.key() {
+                    return Err(format!("the index of the disk has item {id} where it is not"));
                 }
-                local.insert(id);
+                indexed += 1;
             }
         }
-        let indexed: BTreeSet<_> = self.local_children.values().flat_map(BTreeMap::values).copied().collect();
-        if indexed != local || local.len() != self.local_count {
-            return Err("the index of the disk holds other items than the disk".into());
+        let local = self.items.values().filter(|item| item.local.is_some()).count();
+        if (indexed, local) != (self.local_count, self.local_count) {
+            return Err(format!("the disk has {local} items, its index {indexed}, the count says {}", self.local_count));
         }
         Ok(())
     }

@@ -48,7 +48,8 @@ const EXAMPLES: &str = "Examples:
                                    many worlds; failures are shrunk and go to report.failures.txt as they come
   sim --planner 10m --jobs 2       ten million planner cases
   sim --planted                    switches deliberate bugs on, one by one: each must be found
-                                   (needs: cargo run --release -p stacksync-sim --features planted-bugs)
+                                   (as ./scripts/simulate --planted does: the bugs are only in a program with
+                                   --features planted-bugs)
 
 Exit code: 0 everything held, 1 something failed, 2 the arguments make no sense.";
 
@@ -121,7 +122,7 @@ struct ManyWorlds {
     /// Shrinks each failure for so many seconds at most.
     #[arg(long, value_name = "S", default_value_t = 60)]
     shrink_seconds: u64,
-    /// With --planted: how many seeds a bug may take, instead of the number that the bug states.
+    /// With --planted: how many worlds a bug may take, instead of the number that is stated for it.
     #[arg(long, value_name = "N")]
     seeds_each: Option<u64>,
 }

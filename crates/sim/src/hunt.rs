@@ -6,7 +6,7 @@
 use crate::outcome::Check;
 use crate::report::{Ended, Found, Report};
 use crate::shrink::{Bound, shrink};
-use crate::{Scenario, failing, planner, run};
+use crate::{Scenario, failing, planner, run, run_once};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -200,14 +200,15 @@ impl Shared<'_> {
         self.note_seed(thread, seed);
         let scenario = Scenario { planted: self.hunt.planted.clone(), ..Scenario::of(seed) };
         let began = Instant::now();
-        let outcome = run(&scenario);
+        let twice = seed.is_multiple_of(TWICE_EVERY);
+        let outcome = if twice { run(&scenario) } else { run_once(&scenario) };
         let took = began.elapsed();
-        let twice = seed.is_multiple_of(TWICE_EVERY) && outcome.failure.is_none();
+        let twice = twice && outcome.failure.is_none();
         let differs = twice && run(&scenario).digest != outcome.digest;
         lock(&self.report).add(seed, &outcome, took, u64::from(twice));
         match outcome.failure {
             // A world that fails without the planted bug too says nothing about it.
-            Some(_) if scenario.planted.is_some() && run(&Scenario::of(seed)).failure.is_some() => {}
+            Some(_) if scenario.planted.is_some() && run_once(&Scenario::of(seed)).failure.is_some() => {}
             Some(failure) => self.failed(&scenario, failure.check, &failure.to_string()),
             None if differs => self.found(Found::new(&scenario, &scenario, Check::SameAgain, "two runs differ")),
             None => {}

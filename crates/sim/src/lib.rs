@@ -28,5 +28,5 @@ pub mod world;
 pub use coverage::Coverage;
 pub use outcome::{Check, Failure, Outcome};
 pub use random::Random;
-pub use run::{run, run_keeping};
+pub use run::{run, run_keeping, run_once};
 pub use scenario::{Fault, Rates, Scenario};

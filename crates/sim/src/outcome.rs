@@ -6,7 +6,7 @@ use std::fmt;
 /// What became of one world.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// BLAKE3 of the whole trace: two runs of one scenario have the same.
+    /// BLAKE3 of the whole trace: two runs of one scenario have the same. All zero of a run that kept none.
     pub digest: [u8; 32],
     /// Steps of the scheduler.
     pub steps: u64,
@@ -68,6 +68,12 @@ pub enum Check {
     EngineSound,
     /// A version follows what its maker had on its disk, and nothing is skipped.
     NoStaleOverwrite,
+    /// A version names only chunks that the storage has when it is saved.
+    ChunksThere,
+    /// A commit that comes again is answered as it was the first time.
+    AnsweredAlike,
+    /// An executable bit that one person changed, and nobody else, stays as he left it.
+    ModeKept,
     /// Only members of a workspace change it.
     OnlyMembersWrite,
     /// What a user uses is what his live files have.
@@ -80,7 +86,7 @@ pub enum Check {
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::NothingLost,
         Self::AllEqual,
         Self::NoDuplicateSubtree,
@@ -99,6 +105,9 @@ impl Check {
         Self::NoProblemLeft,
         Self::EngineSound,
         Self::NoStaleOverwrite,
+        Self::ChunksThere,
+        Self::AnsweredAlike,
+        Self::ModeKept,
         Self::OnlyMembersWrite,
         Self::QuotaAgrees,
         Self::NoPanic,

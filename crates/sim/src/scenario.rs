@@ -5,6 +5,9 @@ use crate::random::Random;
 use std::collections::BTreeSet;
 use std::fmt;
 
+/// Of the worlds that could be very large, which are one in a thousand, one in so many is.
+const GIANT_ONE_IN: u64 = 16;
+
 /// Something that can go wrong, with how often in [`Rates`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
@@ -191,8 +194,8 @@ impl Scenario {
         workspaces.retain(|share| !share.laptops.is_empty());
         let size = random.below(1_000);
         let (steps, start) = match size {
-            // Each has thousands of times the work of a small one, so they are few.
-            0 => (20, random.between(400, 1_500) as u32),
+            // Each has thousands of times the work of a small one, and finds hardly more: so they are few.
+            0 if random.one_in(GIANT_ONE_IN) => (20, random.between(400, 1_500) as u32),
             1..6 => (60, random.between(60, 250) as u32),
             _ => (random.between(3, 40) as u32, random.below(12) as u32),
         };

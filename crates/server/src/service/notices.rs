@@ -10,6 +10,7 @@ use crate::metrics::Metrics;
 use objectmq::Broker;
 use serde::Serialize;
 use stacksync_chunks::crash_point;
+use stacksync_core::planted;
 use stacksync_core::values::{DeviceId, Revision, WorkspaceId};
 use stacksync_protocol::sync_service::{CommitNotification, UpdateWorkspaceNotification};
 use std::collections::HashMap;
@@ -142,11 +143,14 @@ impl Notices {
         match notice.content {
             NoticeContent::Commit { workspace, from, to, device, request_id, outcome } => {
                 let asked = self.expected().remove(&(device, request_id.clone()));
-                let (notification, unsaid) = match (outcome, asked) {
+                let (mut notification, unsaid) = match (outcome, asked) {
                     (Some(outcome), Some(asked)) => (to_committer(&asked, &outcome), None),
                     (Some(outcome), None) => (to_followers(workspace, &request_id, &outcome), None),
                     (None, _) => (left_over(workspace, from.0, to.0, request_id), Some((from, to))),
                 };
+                if planted!(NoticeFromZero) {
+                    notification.from_revision = Some(0);
+                }
                 self.tell_commit(workspace, notification, unsaid).await;
             }
             NoticeContent::Workspace { user, workspace, name, parent, request_id } => {

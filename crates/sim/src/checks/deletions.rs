@@ -13,7 +13,7 @@ const MASS: usize = 20;
 const EMPTIED: usize = 3;
 
 /// Whether the guard has to hold so many deletions.
-const fn is_mass(gone: usize, left: usize) -> bool {
+pub const fn is_mass(gone: usize, left: usize) -> bool {
     (gone >= MASS && gone > left) || (left == 0 && gone >= EMPTIED)
 }
 

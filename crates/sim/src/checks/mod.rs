@@ -6,6 +6,8 @@
 mod contents;
 mod deletions;
 mod equal;
+mod guard;
+mod modes;
 mod pictures;
 mod said;
 mod versions;
@@ -15,6 +17,8 @@ use crate::scenario::Fault;
 use crate::world::{Happened, World};
 use contents::Contents;
 use deletions::Deletions;
+use guard::Guarded;
+use modes::Modes;
 use pictures::{By, Change, Pictures};
 pub(crate) use pictures::{Key, key_of_body, key_of_bytes};
 use said::Said;
@@ -94,6 +98,8 @@ pub struct Checks {
     contents: Vec<Contents>,
     versions: Vec<Versions>,
     deletions: Vec<Deletions>,
+    modes: Vec<Modes>,
+    guarded: Vec<Guarded>,
     /// How often people put a content somewhere, by workspace.
     put: Vec<HashMap<Key, usize>>,
     /// Contents that were ever on a disk, by member.
@@ -111,6 +117,8 @@ impl Checks {
         self.contents.resize_with(workspaces, Contents::default);
         self.versions.resize_with(workspaces, Versions::default);
         self.deletions.resize_with(workspaces, Deletions::default);
+        self.modes.resize_with(workspaces, Modes::default);
+        self.guarded.resize_with(workspaces, Guarded::default);
         self.put.resize_with(workspaces, HashMap::new);
         self.held.resize_with(world.members().len(), HashSet::new);
     }
@@ -122,6 +130,8 @@ impl Checks {
             count_put(&mut self.put[workspace], change);
         }
         self.deletions[workspace].changed(world, change);
+        self.modes[workspace].changed(change);
+        self.guarded[workspace].changed(world, change);
         self.contents[workspace].changed(world, change, &self.facts)
     }
 
@@ -134,6 +144,7 @@ impl Checks {
                 };
                 self.contents[*workspace].saved(&item.body);
                 self.deletions[*workspace].saved(world, member, item, &self.facts)?;
+                self.guarded[*workspace].saved(world, member, item, &self.facts)?;
                 self.versions[*workspace].saved(world, *workspace, item, &self.held[member], &self.facts)
             }
             Happened::WentBack { .. } => {
@@ -144,6 +155,13 @@ impl Checks {
                 let members = world.members().iter().enumerate();
                 for (number, _) in members.filter(|(_, member)| (member.laptop, member.workspace) == (*laptop, *workspace)) {
                     self.deletions[*workspace].approved(number);
+                    self.guarded[*workspace].forget(number);
+                }
+                Ok(())
+            }
+            Happened::Started { laptop } => {
+                for (number, member) in world.members().iter().enumerate().filter(|(_, member)| member.laptop == *laptop) {
+                    self.guarded[member.workspace].forget(number);
                 }
                 Ok(())
             }
@@ -175,6 +193,7 @@ impl Observer for Checks {
         for happened in world.happened() {
             self.noted(world, happened)?;
         }
+        self.guarded.iter_mut().for_each(|guarded| guarded.look(world));
         self.said.check(world)
     }
 
@@ -196,6 +215,7 @@ impl Observer for Checks {
             let on_disks: HashSet<Key> = members.flat_map(|(number, _)| self.pictures.of(number).keys()).collect();
             self.contents[workspace].at_rest(world, workspace, &self.facts, &on_disks)?;
             self.deletions[workspace].at_rest(world, workspace, &self.facts)?;
+            self.modes[workspace].at_rest(world, workspace, &self.facts)?;
             equal::names_and_copies(world, workspace, &self.facts, &self.put[workspace])?;
         }
         versions::stored(world, self.contents.len())?;

@@ -149,10 +149,13 @@ impl Change {
         self.paths.iter().filter_map(|(path, at)| came(at).map(|key| (key, path.as_str()))).collect()
     }
 
-    /// Contents that a person put in place of others of the same length and the same times, as far as the disk keeps times: no look can
-    /// tell them apart. The old one, then the new one.
+    /// Contents that a person put in place of others in the same file, of the same length and the same times, as far as the disk keeps
+    /// times: no look can tell them apart. The old one, then the new one.
     pub fn invisible(&self) -> impl Iterator<Item = (Option<Key>, Key)> + '_ {
-        let look = |entry: &Entry| (entry.seen.bytes.len(), entry.seen.modified_ns, entry.seen.executable);
+        let look = |entry: &Entry| {
+            let seen = &entry.seen;
+            (seen.file, seen.bytes.len(), seen.modified_ns, seen.executable)
+        };
         self.paths.values().filter_map(move |at| {
             let (old, now) = (at.before.as_ref()?, at.now.as_ref()?);
             now.key.filter(|key| look(old) == look(now) && old.key != Some(*key)).map(|key| (old.key, key))

@@ -37,6 +37,11 @@ impl Versions {
     ) -> Result<(), Failure> {
         self.saved += 1;
         let before = self.latest.insert(item.id, item.clone());
+        let had = before.as_ref().filter(|before| !before.deleted).is_some_and(|before| before.body.same_bytes(&item.body));
+        if !item.deleted && !had && !facts.went_back && !world.storage_has(workspace, &item.body) {
+            let text = format!("version {} of {} names chunks that the storage does not have", item.version, item.place.name);
+            return fail(world, Check::ChunksThere, text);
+        }
         if let Some(before) = before.filter(|before| !before.deleted && !item.deleted) {
             let (old, new) = (key_of_body(&before.body), key_of_body(&item.body));
             if let Some(old) = old.filter(|_| old != new && !facts.went_back)

@@ -6,7 +6,7 @@ use super::errno::Errno;
 use super::flavour::{Flavour, Home};
 use super::fs::Fs;
 use super::node::{Data, Hold, Id, Node};
-use super::pen::Pen;
+use super::pen::{Broom, Pen};
 use super::rules::{OWN_PREFIX, OWN_SUFFIX};
 use super::shown::Shown;
 use super::trash::{Stamp, name_of};
@@ -69,6 +69,8 @@ pub(super) struct Machine {
     pub applier: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// People who are in the middle of writing something.
     pub pens: Vec<Pen>,
+    /// And of deleting.
+    pub brooms: Vec<Broom>,
     /// Whether one of them wrote since it was asked last.
     pub written: bool,
     /// Pieces that people wrote slowly, so far.
@@ -130,6 +132,7 @@ impl Machine {
             next_ticket: 0,
             applier: None,
             pens: Vec::new(),
+            brooms: Vec::new(),
             written: false,
             pieces: 0,
             full_for: 0,
@@ -298,6 +301,7 @@ impl Machine {
     /// The power is gone and back; then the client starts.
     pub fn lose_power(&mut self) {
         self.pens.clear();
+        self.brooms.clear();
         self.applier = None;
         self.queue.clear();
         let tops = match self.root {

@@ -37,7 +37,7 @@ pub use watch::Event;
 use crate::scenario::{Fault, Rates};
 use calls::Calls;
 use machine::{Machine, Outcome};
-use stacksync_core::engine::{Applied, ApplyError, DiskAction, Listing, ScanError, Stat, UploadError};
+use stacksync_core::engine::{Applied, ApplyError, DiskAction, FileId, Listing, ScanError, Stat, UploadError};
 use stacksync_core::values::{FileBody, ItemPath, Kind, Name};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -58,6 +58,8 @@ pub struct Seen {
     pub executable: bool,
     /// The modification time of a file; 0 for the others.
     pub modified_ns: i64,
+    /// Which file, as far as the file system tells; `None` for the others.
+    pub file: Option<FileId>,
 }
 
 /// A file's content that an action of the engine took away.

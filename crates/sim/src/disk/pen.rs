@@ -1,13 +1,17 @@
-//! A person who writes something piece by piece: the file is open, and stays so whatever becomes of its name.
+//! People who take their time: one writes a file piece by piece, which stays open whatever becomes of its name; another one deletes one
+//! thing after the other.
 
 use super::machine::Machine;
 use super::node::Hold;
+use stacksync_core::values::ItemPath;
 use std::collections::VecDeque;
 
 /// The next piece is written after so many calls of the client, on average, or when the time has come.
 const CALLS_MEAN: u64 = 4;
 /// And so much later at most, in nanoseconds.
 const PAUSE_NS: i64 = 150_000_000;
+/// From one thing that is deleted to the next, in nanoseconds.
+const SWEEP_NS: i64 = 40_000_000;
 
 /// A file that somebody is writing.
 #[derive(Debug)]
@@ -16,6 +20,15 @@ pub(super) struct Pen {
     pub offset: usize,
     pub pieces: VecDeque<Vec<u8>>,
     /// When the next piece is due.
+    pub due: i64,
+}
+
+/// Somebody who deletes one thing after the other.
+#[derive(Debug)]
+pub(super) struct Broom {
+    /// What is still to go.
+    pub left: VecDeque<ItemPath>,
+    /// When the next one goes.
     pub due: i64,
 }
 
@@ -33,6 +46,22 @@ impl Machine {
         let now = self.fs.clock;
         while let Some(which) = self.pens.iter().position(|pen| pen.due <= now || pen.due > now + 2 * PAUSE_NS) {
             self.write_piece(which);
+        }
+        while let Some(which) = self.brooms.iter().position(|broom| broom.due <= now || broom.due > now + 2 * SWEEP_NS) {
+            self.sweep(which);
+        }
+    }
+
+    fn sweep(&mut self, which: usize) {
+        let broom = &mut self.brooms[which];
+        broom.due = self.fs.clock + SWEEP_NS;
+        let next = broom.left.pop_front();
+        if broom.left.is_empty() {
+            self.brooms.remove(which);
+        }
+        if next.is_some_and(|path| self.remove_at(&path).is_ok()) {
+            self.written = true;
+            self.pieces += 1;
         }
     }
 

@@ -2,10 +2,10 @@
 //! fails by chance.
 
 use super::errno::Errno;
-use super::fs::How;
+use super::fs::{Fs, How};
 use super::machine::{Machine, RootState};
 use super::node::{Data, Id, Node};
-use super::pen::Pen;
+use super::pen::{Broom, Pen};
 use super::rules::is_own;
 use super::{Disk, Seen};
 use stacksync_core::values::{ItemPath, Kind, Name};
@@ -44,10 +44,15 @@ impl Machine {
                 if node.is_folder() {
                     next.push((path.clone(), *child));
                 }
-                seen.extend(seen_of(node).map(|one| (path, one)));
+                seen.extend(seen_of(&self.fs, *child).map(|one| (path, one)));
             }
         }
         seen
+    }
+
+    pub fn remove_at(&mut self, path: &ItemPath) -> Result<(), Errno> {
+        let (folder, name) = self.place(path)?;
+        self.remove_all(folder, name)
     }
 
     fn remove_all(&mut self, folder: Id, name: &Name) -> Result<(), Errno> {
@@ -70,13 +75,15 @@ impl Machine {
     }
 }
 
-pub(super) fn seen_of(node: &Node) -> Option<Seen> {
-    let plain = |kind, bytes: Arc<Vec<u8>>| Seen { kind, bytes, executable: false, modified_ns: 0 };
+pub(super) fn seen_of(fs: &Fs, id: Id) -> Option<Seen> {
+    let node = fs.nodes.get(id)?;
+    let plain = |kind, bytes: Arc<Vec<u8>>| Seen { kind, bytes, executable: false, modified_ns: 0, file: None };
     match &node.data {
         Data::Folder(_) => Some(plain(Kind::Folder, Arc::default())),
         Data::Link(target) => Some(plain(Kind::Link, Arc::new(target.as_bytes().to_vec()))),
         Data::File(bytes) => {
-            Some(Seen { executable: node.mode & 0o100 != 0, modified_ns: node.modified, ..plain(Kind::File, bytes.clone()) })
+            let (executable, modified_ns) = (node.mode & 0o100 != 0, node.modified);
+            Some(Seen { executable, modified_ns, file: fs.file_id(id), ..plain(Kind::File, bytes.clone()) })
         }
         Data::Odd => None,
     }
@@ -86,7 +93,7 @@ pub(super) fn seen_of(node: &Node) -> Option<Seen> {
 impl Disk {
     /// What is at a path: its kind; `None`: nothing that can be synced.
     pub fn kind_at(&self, path: &ItemPath) -> Option<Kind> {
-        self.with(|machine| seen_of(machine.fs.node(machine.find(path).ok()?).ok()?).map(|seen| seen.kind))
+        self.with(|machine| seen_of(&machine.fs, machine.find(path).ok()?).map(|seen| seen.kind))
     }
 
     /// What a file holds.
@@ -100,7 +107,7 @@ impl Disk {
     /// Every path with what it is, in order; without the client's own temporary names.
     pub fn paths(&self) -> Vec<(ItemPath, Kind)> {
         self.with(|machine| {
-            let kind = |id: Id| seen_of(machine.fs.nodes.get(id)?).map(|seen| seen.kind);
+            let kind = |id: Id| seen_of(&machine.fs, id).map(|seen| seen.kind);
             let own = |path: &ItemPath| path.names().last().is_some_and(|name| is_own(name.as_str()));
             machine.walk().into_iter().filter(|(path, _)| !own(path)).filter_map(|(path, id)| Some((path, kind(id)?))).collect()
         })
@@ -186,9 +193,9 @@ impl Disk {
         })
     }
 
-    /// Whether somebody is in the middle of writing.
+    /// Whether somebody is in the middle of writing, or of deleting.
     pub fn is_being_written(&self) -> bool {
-        self.with(|machine| !machine.pens.is_empty())
+        self.with(|machine| !machine.pens.is_empty() || !machine.brooms.is_empty())
     }
 
     /// Makes everything safe against a loss of power, as `sync` does.
@@ -256,10 +263,15 @@ impl Disk {
     /// # Errors
     /// When nothing is there.
     pub fn remove(&mut self, path: &ItemPath) -> Result<(), Errno> {
+        self.with(|machine| machine.remove_at(path))
+    }
+
+    /// Removes these one after the other, as time goes on; the first one now.
+    pub fn remove_slowly(&mut self, paths: Vec<ItemPath>) {
         self.with(|machine| {
-            let (folder, name) = machine.place(path)?;
-            machine.remove_all(folder, name)
-        })
+            machine.brooms.push(Broom { left: paths.into(), due: machine.fs.clock });
+            machine.write_due();
+        });
     }
 
     /// Copies a file, a link, or a folder with all that is in it to where nothing is.

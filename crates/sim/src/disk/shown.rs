@@ -97,7 +97,7 @@ impl Shown {
         if node.is_folder() {
             self.show_below(fs, &path, id);
         }
-        let Some(seen) = seen_of(node) else { return };
+        let Some(seen) = seen_of(fs, id) else { return };
         if node.bytes().is_some() {
             self.places.entry(id).or_default().push(path.clone());
         }

@@ -7,6 +7,9 @@ use stacksync_core::values::{ItemPath, Kind, Name};
 /// A person deletes a folder with at most so many things in it: more is what the guard is for, and that is another deed.
 const DELETED_MAX: usize = 12;
 
+/// Of what is saved by renaming, one in so many gets the length and the time of what it replaces.
+const ALIKE_ONE_IN: u64 = 6;
+
 pub(super) fn create(person: &mut Person<'_>) -> Option<String> {
     let (path, bytes) = (person.free()?, person.content());
     person.disk.make_file(&path, bytes).ok()?;
@@ -70,8 +73,18 @@ pub(super) fn save_by_rename(person: &mut Person<'_>) -> Option<String> {
     if person.random.one_in(2) {
         person.disk.fsync(&aside).ok();
     }
+    if person.random.one_in(ALIKE_ONE_IN) {
+        make_alike(person, &aside, &path)?;
+    }
     person.disk.rename(&aside, &path).ok()?;
     Some(path.to_string())
+}
+
+/// As long and as old as another file, as programs leave it that set times: only that it is another file tells them apart.
+fn make_alike(person: &mut Person<'_>, path: &ItemPath, other: &ItemPath) -> Option<()> {
+    let (len, time) = (person.disk.read(other).ok()?.len(), person.disk.modified_ns(other).ok()?);
+    person.disk.truncate(path, len).ok()?;
+    person.disk.touch(path, time).ok()
 }
 
 pub(super) fn save_with_backup(person: &mut Person<'_>) -> Option<String> {
@@ -187,6 +200,10 @@ pub(super) fn empty_folder(person: &mut Person<'_>) -> Option<String> {
     let place = person.place();
     let inside = |path: &ItemPath| path.split().is_some_and(|(folder, _)| folder == place);
     let found: Vec<ItemPath> = person.items().iter().map(|(path, _)| path.clone()).filter(inside).collect();
+    if person.random.one_in(2) {
+        person.disk.remove_slowly(found.clone());
+        return (!found.is_empty()).then(|| format!("\"{place}\", one after the other"));
+    }
     found.iter().try_for_each(|path| person.disk.remove(path)).ok()?;
     (!found.is_empty()).then(|| format!("\"{place}\""))
 }

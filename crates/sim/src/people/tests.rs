@@ -38,3 +38,34 @@ fn a_step_that_is_left_out_leaves_the_others_alone() {
         assert!(before.is_none() || after.is_none() || before == after, "{step}: {before:?} {after:?}");
     }
 }
+
+/// What is followed change by change is what a look at everything finds, whatever people do and whenever the power fails.
+#[test]
+fn what_changed_adds_up_to_what_is_there() {
+    for seed in 0..30 {
+        let mut random = Random::stream(seed, "flavour", 0);
+        let mut disk = Disk::new(crate::disk::Flavour::draw(&mut random), seed);
+        start(&mut disk, &mut Random::stream(seed, "start", 0), 20);
+        let mut picture = BTreeMap::new();
+        for step in 0..100 {
+            disk.set_clock(disk.clock_ns() + 50_000_000);
+            act(&mut disk, &mut Random::stream(seed, "people", step), &Habits { step });
+            if random.one_in(20) {
+                disk.crash();
+            }
+            if random.one_in(3) {
+                continue;
+            }
+            for shift in disk.take_shifts() {
+                assert_ne!(shift.before, shift.now);
+                let before = match shift.now {
+                    Some(now) => picture.insert(shift.path, now),
+                    None => picture.remove(&shift.path),
+                };
+                assert_eq!(before, shift.before);
+            }
+            assert_eq!(picture, disk.visible(), "seed {seed}, step {step}");
+            assert!(disk.is_followed());
+        }
+    }
+}

@@ -16,7 +16,7 @@ use stacksync_core::values::{CommitId, RemoteItem, Revision};
 use stacksync_protocol::SYNC_SERVICE;
 use stacksync_protocol::item::{BadItem, ItemMetadata};
 use stacksync_protocol::sync_service::{
-    CHANGES_PAGE_MAX, Changes, CommitNotification, CommitRequest, GetChangesRequest, GetWorkspacesRequest, Workspace,
+    Changes, CommitNotification, CommitRequest, GetChangesRequest, GetWorkspacesRequest, Workspace,
 };
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ impl World {
         let request = GetChangesRequest {
             workspace_id: self.workspace_id(self.members[number].workspace).0,
             since: Some(since.0),
-            limit: Some(CHANGES_PAGE_MAX),
+            limit: Some(self.page),
             request_id: None,
             user_id: None,
         };
@@ -159,11 +159,28 @@ impl World {
             Err(error) => return self.fail(Check::NoPanic, format!("the service's answer makes no sense: {error}")),
         };
         self.trace.add(format_args!("  the service answers {answer:?}"));
+        self.same_answer(laptop, request.request_id.unwrap_or_default(), &answer);
         for verdict in answer.verdicts {
             let Verdict::Accepted(item) = verdict else { continue };
             // A repeated answer speaks of what was saved before.
             if item.revision.0 > self.views[workspace].revision {
                 self.saved(laptop, workspace, item);
+            }
+        }
+    }
+
+    /// A commit that is asked once more gets the answer that it got when it was saved.
+    fn same_answer(&mut self, laptop: usize, id: String, answer: &CommitAnswer) {
+        match self.answers.get(&(laptop, id.clone())) {
+            Some(first) if first != answer => {
+                let text = format!("laptop{laptop}'s commit {id} was answered with {first:?}, and then with {answer:?}");
+                self.fail(Check::AnsweredAlike, text);
+            }
+            Some(_) => {}
+            // Where nothing was saved, there is nothing to remember.
+            None if !answer.verdicts.iter().any(|verdict| matches!(verdict, Verdict::Accepted(_))) => {}
+            None => {
+                self.answers.insert((laptop, id), answer.clone());
             }
         }
     }

@@ -8,10 +8,9 @@ use crate::disk::Event;
 use crate::outcome::Check;
 use stacksync_core::engine::{DiskAction, Effect, Input, Now};
 
-/// Items up to which an engine is checked after every input; beyond, after some.
+/// Items up to which an engine is checked after every input. Beyond, after as many inputs as there are items, so that a step does not
+/// cost more because the tree is larger.
 const CHECKED_ALWAYS_MAX: usize = 60;
-/// After every so many inputs.
-const CHECK_EVERY: u64 = 64;
 /// Steps of the state that one transaction takes at most.
 const SAVES_MAX: u64 = 8;
 
@@ -33,7 +32,7 @@ impl World {
         let items = self.views[self.members[number].workspace].items.len();
         let member = &mut self.members[number];
         member.deadline = member.engine.deadline();
-        let due = items <= CHECKED_ALWAYS_MAX || member.inputs.is_multiple_of(CHECK_EVERY);
+        let due = items <= CHECKED_ALWAYS_MAX || member.inputs.is_multiple_of(items as u64);
         if due && let Err(problem) = member.engine.check() {
             let text = format!("laptop {} workspace {}: {problem}", member.laptop, member.workspace);
             self.fail(Check::EngineSound, text);

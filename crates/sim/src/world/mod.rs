@@ -35,14 +35,26 @@ use crate::scenario::{Fault, Rates, Scenario};
 use laptop::Laptop;
 use network::Call;
 use service::Service;
+use stacksync_core::commit::CommitAnswer;
 use stacksync_core::engine::Now;
 use stacksync_core::values::{Body, ChunkName, WorkspaceId};
+use stacksync_protocol::sync_service::CHANGES_PAGE_MAX;
 use std::collections::{BTreeSet, HashMap};
 use storage::Storage;
 use trace::Trace;
 
 /// The world's wall clock at its beginning, in nanoseconds since 1970.
 const START_UNIX_NS: i64 = 1_420_167_845_000_000_000;
+
+/// In one world of so many, people put folders into each other on two laptops at once.
+const QUARRELS_ONE_IN: u64 = 8;
+/// In one world of so many, changes come in pages of a few items.
+const SMALL_PAGES_ONE_IN: u64 = 8;
+
+fn page(seed: u64) -> u32 {
+    let mut random = Random::stream(seed, "pages", 0);
+    if random.one_in(SMALL_PAGES_ONE_IN) { random.between(1, 12) as u32 } else { CHANGES_PAGE_MAX }
+}
 
 /// Everything there is.
 pub struct World {
@@ -67,6 +79,12 @@ pub struct World {
     views: Vec<ServiceView>,
     /// Chunk lists of every version that the service ever accepted and still has, by content, per workspace.
     history: Vec<HashMap<Key, Vec<ChunkName>>>,
+    /// What was answered to commits, by laptop and id, since the service went back last.
+    answers: HashMap<(usize, String), CommitAnswer>,
+    /// Items that a laptop asks for at once, at most.
+    page: u32,
+    /// Whether people put folders into each other.
+    quarrels: bool,
     /// Operations of people that are perhaps not everywhere yet.
     recent: BTreeSet<Operation>,
     /// Steps that people took or were to take.
@@ -105,6 +123,9 @@ impl World {
             calls: Vec::new(),
             views: vec![ServiceView::default(); scenario.workspaces.len()],
             history: vec![HashMap::new(); scenario.workspaces.len()],
+            answers: HashMap::new(),
+            page: page(scenario.seed),
+            quarrels: Random::stream(scenario.seed, "quarrels", 0).one_in(QUARRELS_ONE_IN),
             recent: BTreeSet::new(),
             people_steps: 0,
             extra_steps: 0,
@@ -199,6 +220,12 @@ impl World {
     /// aside where an operator finds them.
     pub fn service_has(&self, workspace: usize, bytes: &[u8]) -> bool {
         key_of_bytes(bytes).is_some_and(|key| self.service_has_content(workspace, &key))
+    }
+
+    /// Whether the storage has all chunks of a version now, damaged or not.
+    pub fn storage_has(&self, workspace: usize, body: &Body) -> bool {
+        let id = self.workspace_id(workspace);
+        body.chunks().iter().all(|chunk| self.storage.get(id, chunk.name).is_ok_and(|found| found.is_some()))
     }
 
     /// The same of a content that was named already.

@@ -6,6 +6,7 @@ use crate::disk::Event;
 use crate::people::{self, Done, Habits, Operation};
 use crate::random::Random;
 use crate::scenario::Fault;
+use stacksync_core::values::ItemPath;
 
 /// A late hint takes so long at most, in milliseconds.
 const LATE_MAX_MS: u64 = 5_000;
@@ -80,11 +81,33 @@ impl World {
         let habits = Habits { step };
         let Some(done) = people::act(&mut self.members[number].disk, random, &habits) else { return };
         let (laptop, workspace) = (self.members[number].laptop, self.members[number].workspace);
+        let nested = (self.quarrels && done.operation == Operation::Nest).then(|| done.text.clone());
         self.trace.add(format_args!("  {laptop}/{workspace} a person, step {step}: {:?} {}", done.operation, done.text));
         *self.coverage.operations.entry(done.operation).or_default() += 1;
         self.recent.insert(done.operation);
         self.happened.push(Happened::Person { laptop, workspace, done });
         self.after_disk(number);
+        if let Some(moved) = nested {
+            self.disagree(number, &moved);
+        }
+    }
+
+    /// Somebody put one folder into another one; on another laptop somebody puts that one into this one before he knows.
+    fn disagree(&mut self, number: usize, moved: &str) {
+        let workspace = self.members[number].workspace;
+        let other = (0..self.members.len()).find(|&other| other != number && self.members[other].workspace == workspace);
+        let paths = moved
+            .split_once(" to ")
+            .and_then(|(from, to)| Some((ItemPath::parse(from).ok()?, ItemPath::parse(to).ok()?.split()?.0)));
+        let (Some(other), Some((folder, place))) = (other, paths) else { return };
+        let Some(name) = place.names().last() else { return };
+        let laptop = self.members[other].laptop;
+        if self.members[other].disk.rename_new(&place, &folder.join(name)).is_ok() {
+            let done = Done { operation: Operation::Nest, text: format!("{place} to {folder}, in a quarrel") };
+            self.trace.add(format_args!("  {laptop}/{workspace} a person: {}", done.text));
+            self.happened.push(Happened::Person { laptop, workspace, done });
+            self.after_disk(other);
+        }
     }
 
     /// The disk was used: what the watcher saw, what went wrong, what was taken away.

@@ -198,7 +198,7 @@ impl<'a> Batch<'a> {
         };
         let content = NoticeContent::Commit {
             workspace: commit.workspace,
-            from: if planted!(NoticeFromZero) { Revision::ZERO } else { outcome.answer.from },
+            from: outcome.answer.from,
             to: outcome.answer.to,
             device: commit.device,
             request_id: commit.id.clone(),
