@@ -22,6 +22,8 @@ const READ_BUFFER_BYTES: usize = 8 << 10;
 #[derive(Debug)]
 pub struct DeviceLine {
     socket: WebSocketStream<TcpStream>,
+    /// Begins the ids of its calls: those of another line of the same device are others.
+    name: String,
     calls: u64,
 }
 
@@ -96,7 +98,7 @@ impl DeviceLine {
         // The library clears the whole buffer before every read.
         let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
         match tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await {
-            Ok((socket, _)) => Ok(Self { socket, calls: 0 }),
+            Ok((socket, _)) => Ok(Self { socket, name: uuid::Uuid::new_v4().simple().to_string(), calls: 0 }),
             Err(Error::Http(answer)) => Err(answer.status().as_u16()),
             Err(_) => Err(0),
         }
@@ -118,14 +120,33 @@ impl DeviceLine {
     /// # Panics
     /// If the line ends.
     pub async fn try_call(&mut self, object: &str, method: &str, param: &impl Serialize) -> Result<Value, Value> {
-        let id = self.ask(object, method, param).await;
+        self.attempt(object, method, param).await.expect("the line is open")
+    }
+
+    /// As [`DeviceLine::try_call`]; `None` if the line ends.
+    pub async fn attempt(&mut self, object: &str, method: &str, param: &impl Serialize) -> Option<Result<Value, Value>> {
+        let (id, frame) = self.frame(object, method, param);
+        if !self.send(Message::text(frame)).await {
+            return None;
+        }
         loop {
-            let mut answer = self.next().await.expect("the line is open");
+            let mut answer = self.next().await?;
             if answer["id"] == id.as_str() {
                 let result = answer["body"]["result"].take();
-                return if result.is_null() { Err(answer) } else { Ok(result) };
+                return Some(if result.is_null() { Err(answer) } else { Ok(result) });
             }
         }
+    }
+
+    /// Follows a reference: its notices come as frames with this number.
+    ///
+    /// # Panics
+    /// If the line ends, or the service refuses.
+    pub async fn follow(&mut self, number: u64, reference: &str) {
+        let frame = serde_json::json!({ "op": "follow", "n": number, "to": reference });
+        assert!(self.send(Message::text(frame.to_string())).await, "the line is open");
+        let answer = self.next().await.expect("the line is open");
+        assert!(answer["op"] == "ok" && answer["n"] == number, "{answer}");
     }
 
     /// Calls a method and reads no more of its result than `R` has: for load, where what the caller does with an answer must cost little.
@@ -143,13 +164,19 @@ impl DeviceLine {
 
     /// Sends a call; its id.
     async fn ask(&mut self, object: &str, method: &str, param: &impl Serialize) -> String {
+        let (id, frame) = self.frame(object, method, param);
+        assert!(self.send(Message::text(frame)).await, "the line is open");
+        id
+    }
+
+    /// The next call: its id and its frame.
+    fn frame(&mut self, object: &str, method: &str, param: &impl Serialize) -> (String, String) {
         self.calls += 1;
-        let id = format!("call-{}", self.calls);
+        let id = format!("{}-{}", self.name, self.calls);
         let body = Body { method, params: [param], id: &id, r#async: false };
         let frame = Publish { op: "publish", to: object, id: &id, app: object, r#type: "gson", reply: true, body };
         let frame = serde_json::to_string(&frame).expect("a frame can be encoded");
-        assert!(self.send(Message::text(frame)).await, "the line is open");
-        id
+        (id, frame)
     }
 
     /// Sends any frame; whether the line took it.

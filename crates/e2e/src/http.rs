@@ -20,9 +20,26 @@ pub fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
 /// # Errors
 /// If nobody answers within ten seconds.
 pub fn request(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> std::io::Result<(u16, String)> {
+    request_with(address, method, path, &[], body)
+}
+
+/// Status and body of any request, with further headers.
+///
+/// # Errors
+/// If nobody answers within ten seconds.
+pub fn request_with(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n")?;
+    for (name, value) in headers {
+        write!(stream, "{name}: {value}\r\n")?;
+    }
     if !body.is_empty() {
         let kind = if body.starts_with(b"{") { "application/json" } else { "application/octet-stream" };
         write!(stream, "Content-Type: {kind}\r\nContent-Length: {}\r\n", body.len())?;

@@ -7,16 +7,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod bench_world;
+pub mod cluster;
 pub mod crash;
 pub mod device;
 pub mod device_line;
 pub mod edit;
 pub mod http;
+pub mod load;
 pub mod measure;
+pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod programs;
 pub mod proxy;
+pub mod rabbit;
 pub mod random;
 pub mod raw_rows;
 pub mod seed;

@@ -1,10 +1,10 @@
-//! With `E2E_DATASOURCE=postgresql` every server under test keeps its metadata in a database of its own, in a private PostgreSQL that
-//! this program starts and that ends with it.
+//! A private PostgreSQL that this program starts and that ends with it. With `E2E_DATASOURCE=postgresql` every server under test keeps
+//! its metadata in a database of its own, in one that all stories share.
 
-use crate::process;
 use crate::programs::checkout;
+use crate::{ports, process};
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,8 +19,11 @@ pub struct Database {
     name: String,
 }
 
-struct Instance {
+/// A PostgreSQL.
+#[derive(Debug)]
+pub struct Postgres {
     port: u16,
+    dir: PathBuf,
     _script: Child,
 }
 
@@ -42,7 +45,7 @@ impl Database {
     /// # Panics
     /// If PostgreSQL cannot be started.
     pub fn fresh() -> Self {
-        Self::create(instance().port, None)
+        Postgres::shared().database()
     }
 
     /// A fresh one in the PostgreSQL that listens there.
@@ -84,28 +87,93 @@ impl Database {
         assert!(output.status.success(), "{sql}: {}", process::printed(&output));
         String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
     }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }
 
-pub(crate) fn script() -> std::path::PathBuf {
-    checkout().join("scripts/backends/postgres")
-}
+impl Postgres {
+    /// The one that all stories share; none of them may disturb it.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Postgres> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
 
-fn instance() -> &'static Instance {
-    static INSTANCE: OnceLock<Instance> = OnceLock::new();
-    INSTANCE.get_or_init(|| {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+    /// Starts one.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// The same with TLS; the folder has `ca.pem`, `cert.pem`, `key.pem`.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_with(tls: Option<&Path>) -> Self {
+        let port = ports::below_ephemeral(1);
         let dir = std::env::temp_dir().join(format!("stacksync-story-postgres-{}-{port}", std::process::id()));
-        let mut script = Command::new(script())
+        let mut command = Command::new(script());
+        command
             .args(["run".as_ref(), dir.as_os_str(), port.to_string().as_ref()])
-            .env("FSYNC", std::env::var_os("FSYNC").unwrap_or_else(|| "off".into()))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("scripts/backends/postgres can be started");
+            .env("FSYNC", std::env::var_os("FSYNC").unwrap_or_else(|| "off".into()));
+        if let Some(tls) = tls {
+            command.env("TLS", tls);
+        }
+        let mut script =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("scripts/backends/postgres can be started");
         let mut said = String::new();
         let output = script.stdout.take().expect("it is a pipe");
         BufReader::new(output).read_line(&mut said).expect("the script can be read");
         assert_eq!(said, "ready\n", "PostgreSQL did not start; install postgresql-15, or see what the script says above");
-        Instance { port, _script: script }
-    })
+        Self { port, dir, _script: script }
+    }
+
+    /// An empty database.
+    pub fn database(&self) -> Database {
+        Database::create(self.port, None)
+    }
+
+    /// Ends it like a crash: all its processes are killed.
+    ///
+    /// # Panics
+    /// If the script fails.
+    pub fn kill(&self) {
+        self.run(&["kill"]);
+    }
+
+    /// Ends it properly.
+    ///
+    /// # Panics
+    /// If the script fails.
+    pub fn pause(&self) {
+        self.run(&["pause"]);
+    }
+
+    /// Starts it again after it was ended.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn again(&self) {
+        self.run(&["start", &self.port.to_string()]);
+    }
+
+    fn run(&self, arguments: &[&str]) {
+        let mut command = Command::new(script());
+        command.arg(arguments[0]).arg(&self.dir).args(&arguments[1..]).env("FSYNC", "off").stdout(Stdio::null());
+        let status = command.status().expect("scripts/backends/postgres can be started");
+        assert!(status.success(), "scripts/backends/postgres {arguments:?} failed; it said above why");
+    }
+}
+
+pub(crate) fn script() -> PathBuf {
+    checkout().join("scripts/backends/postgres")
 }

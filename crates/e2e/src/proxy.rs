@@ -1,4 +1,5 @@
-//! A relay between a device and the server that can cut the line, or be out of order for a while.
+//! A relay between a device and the server that can cut the line, or be out of order for a while. With several servers behind it, it is
+//! what stands in front of a cluster: each connection goes to the next server that takes it.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -29,14 +30,26 @@ impl Proxy {
     /// # Panics
     /// If there is no free port.
     pub fn to(server: SocketAddr) -> Self {
+        Self::to_any(vec![server])
+    }
+
+    /// A relay to these servers in turn, on a free port; those that refuse are passed over.
+    ///
+    /// # Panics
+    /// If there is no free port.
+    pub fn to_any(servers: Vec<SocketAddr>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let line = Arc::new(Line::default());
         let shared = Arc::clone(&line);
         std::thread::spawn(move || {
+            let mut turn = servers.iter().cycle();
             for incoming in listener.incoming().flatten() {
                 if !shared.down.load(Ordering::SeqCst) {
-                    relay(&incoming, server, &shared);
+                    let server = turn.by_ref().take(servers.len()).find_map(|server| TcpStream::connect(server).ok());
+                    if let Some(server) = server {
+                        relay(&incoming, &server, &shared);
+                    }
                 }
             }
         });
@@ -119,8 +132,7 @@ impl Line {
     }
 }
 
-fn relay(device: &TcpStream, server: SocketAddr, line: &Arc<Line>) {
-    let Ok(server) = TcpStream::connect(server) else { return };
+fn relay(device: &TcpStream, server: &TcpStream, line: &Arc<Line>) {
     let (Ok(device_in), Ok(device_out)) = (device.try_clone(), device.try_clone()) else { return };
     let (Ok(server_in), Ok(server_out)) = (server.try_clone(), server.try_clone()) else { return };
     let _ = (device.set_nodelay(true), server.set_nodelay(true));

@@ -1,10 +1,12 @@
 //! A server under test: its data in a directory of its own, on a free port of this machine.
 
 use crate::postgres::Database;
+use crate::rabbit::VirtualHost;
 use crate::storage::Storage;
 use crate::{http, process, programs, wait};
 use process::Running;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
@@ -24,6 +26,10 @@ pub struct Server {
     database: Option<Database>,
     /// Where its chunks are, if they are not in its data directory.
     storage: Option<Storage>,
+    /// The message broker that it uses, if any.
+    broker: Option<VirtualHost>,
+    /// Further settings, as environment variables.
+    settings: BTreeMap<String, String>,
     running: Option<Running>,
 }
 
@@ -52,6 +58,8 @@ impl Server {
             address,
             database: Database::wanted(),
             storage: Storage::wanted(),
+            broker: VirtualHost::wanted(),
+            settings: BTreeMap::new(),
             running: None,
         }
     }
@@ -78,6 +86,23 @@ impl Server {
     /// Where its chunks are, if not in its data directory.
     pub const fn storage(&self) -> Option<&Storage> {
         self.storage.as_ref()
+    }
+
+    /// The same with a message broker, or without.
+    #[must_use]
+    pub fn with_broker(mut self, broker: Option<VirtualHost>) -> Self {
+        self.broker = broker;
+        self
+    }
+
+    /// The message broker that it uses.
+    pub fn broker(&self) -> Option<&VirtualHost> {
+        self.broker.as_ref()
+    }
+
+    /// Sets an environment variable of its configuration from the next start on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.insert(name.to_owned(), value.to_owned());
     }
 
     /// Where its metadata is, if not in its data directory.
@@ -130,6 +155,10 @@ impl Server {
         if let Some(storage) = &self.storage {
             storage.configure(&mut command);
         }
+        if let Some(broker) = &self.broker {
+            command.envs(broker.environment());
+        }
+        command.envs(&self.settings);
         command
     }
 
@@ -147,9 +176,17 @@ impl Server {
     /// If it does not become ready.
     pub fn start_with(&mut self, command: Command) {
         self.spawn(command);
+        self.wait_until_ready();
+    }
+
+    /// Waits until it is ready.
+    ///
+    /// # Panics
+    /// If it does not become ready, or does not run.
+    pub fn wait_until_ready(&mut self) {
         let address = self.address;
         let log = self.log.clone();
-        let running = self.running.as_mut().expect("it was just started");
+        let running = self.running.as_mut().expect("it was started");
         wait::until("the server is ready", || {
             assert!(running.ended().is_none(), "the server ended:\n{}", process::tail(&log));
             match http::get(address, "/readyz") {

@@ -159,6 +159,8 @@ pub struct Metrics {
     pub sessions_revoked: Counter,
     /// Notices published.
     pub notices: Counter,
+    /// Revisions of which nobody told in time.
+    pub notices_lost: Counter,
     /// Attempts to publish that failed.
     pub notices_failed: Counter,
     /// Failures of the service itself, each with a line in the log.
@@ -188,6 +190,7 @@ impl Default for Metrics {
             sessions_refused: Counter::default(),
             sessions_revoked: Counter::default(),
             notices: Counter::default(),
+            notices_lost: Counter::default(),
             notices_failed: Counter::default(),
             errors: Counter::default(),
             verdicts: Default::default(),
@@ -296,6 +299,11 @@ impl Metrics {
         page.counter("stacksync_sessions_refused_total", "Connections of devices that were refused.", &self.sessions_refused);
         page.counter("stacksync_sessions_revoked_total", "Sessions ended because access was taken away.", &self.sessions_revoked);
         page.counter("stacksync_notices_total", "Notices published.", &self.notices);
+        page.counter(
+            "stacksync_notices_lost_total",
+            "Revisions of which nobody told in time, found in the database.",
+            &self.notices_lost,
+        );
         page.counter("stacksync_notices_failed_total", "Attempts to publish a notice that failed.", &self.notices_failed);
         page.counter("stacksync_errors_total", "Failures of the service itself.", &self.errors);
         page.head("stacksync_commit_items_total", "counter", "Items of commits by what became of them.");

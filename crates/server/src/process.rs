@@ -8,11 +8,12 @@ use crate::data_dir::{self, DataDir, Lock};
 use crate::db::{Db, OpenError};
 use crate::http::listen::Listener;
 use crate::http::{self, Door};
-use crate::legacy;
+use crate::legacy::{self, networks::Open};
 use crate::metrics::Metrics;
 use crate::secrets;
 use crate::service::{
-    ChunkService, Connected, Context, Elsewhere, Gate, Instances, Notices, OriginalDoor, OriginalService, Relay, SyncService,
+    ChunkService, Connected, Context, Elsewhere, Gate, InOrder, Instances, Notices, OriginalDoor, OriginalService, Relay,
+    SyncService,
 };
 use crate::storage;
 use objectmq::amqp::Amqp;
@@ -114,16 +115,21 @@ pub async fn start(config: &Config) -> Result<Running, Failure> {
         MessageTransport::Builtin => None,
         MessageTransport::Amqp(amqp) => Some(Beyond::connect(amqp).await?),
     };
-    let context = open_service(config, &data, db, &broker, beyond.as_ref(), &metrics).await?;
+    let in_order = Arc::new(InOrder::new(hub.clone(), Arc::clone(&metrics)));
+    let context = open_service(config, &data, db, &broker, beyond.as_ref().map(|beyond| (beyond, &in_order)), &metrics).await?;
     let listener = Listener::bind(config.listen, tls_config, config.http, metrics).await.map_err(|error| {
         Failure::new(Exit::Http, format!("cannot listen on {}: {error}; choose another address with http.listen", config.listen))
     })?;
     let address = listener.address().map_err(|error| Failure::new(Exit::Http, error))?;
     let url = url(config, address);
-    context.db.announce(&url);
+    context.db.announce(&listening_at(config, address));
+    let door = match &beyond {
+        Some(beyond) => beyond.open_door(config).await?,
+        None => None,
+    };
     let mut bindings = bind_objects(config, &broker, &context).await?;
     if let Some(beyond) = &beyond {
-        bindings.extend(beyond.bind(config, &broker, &context).await?);
+        bindings.extend(beyond.bind(config, &in_order, &context).await?);
     }
     let mut running = Running {
         url: url.clone(),
@@ -142,6 +148,10 @@ pub async fn start(config: &Config) -> Result<Running, Failure> {
         publishing: TaskTracker::new(),
     };
     running.open(config, &context, &hub, listener);
+    running.watch_over(&context, in_order);
+    if let Some(door) = door {
+        running.watching.spawn(door.serve(running.stop_door.clone()));
+    }
     ServerFile { url: url.clone(), pid: std::process::id(), fingerprint }.write(&running.data)?;
     tracing::info!(%url, data = %running.data.path().display(), version = env!("CARGO_PKG_VERSION"), "listening");
     Ok(running)
@@ -189,13 +199,13 @@ async fn open_service(
     data: &DataDir,
     db: Db,
     broker: &Broker,
-    beyond: Option<&Beyond>,
+    beyond: Option<(&Beyond, &Arc<InOrder>)>,
     metrics: &Arc<Metrics>,
 ) -> Result<Arc<Context>, Failure> {
     let notices = Notices::new(broker.clone(), Arc::clone(metrics));
     let notices = match beyond {
         None => notices,
-        Some(beyond) => notices.and(beyond.notices(&db, metrics)),
+        Some((beyond, in_order)) => notices.and(beyond.notices(&db, metrics), Arc::clone(in_order)),
     };
     let store = storage::open(config, data).await?;
     let tickets = secrets::tickets(&db, data).await?;
@@ -249,15 +259,27 @@ impl Beyond {
         })
     }
 
+    /// The door for some networks, if there is one.
+    async fn open_door(&self, config: &Config) -> Result<Option<Open>, Failure> {
+        let (Some(door), MessageTransport::Amqp(amqp)) =
+            (self.door.as_ref().and_then(|allowed| allowed.door.as_ref()), &config.messages)
+        else {
+            return Ok(None);
+        };
+        let open = door.open(amqp.broker.hosts.clone()).await;
+        let failed = |error| format!("cannot listen on {}: {error}; choose another address with legacy.listen", door.listen);
+        open.map(Some).map_err(|error| Failure::new(Exit::Http, failed(error)))
+    }
+
     fn notices(&self, db: &Db, metrics: &Arc<Metrics>) -> Elsewhere {
         let door = self.door.clone().map(|allowed| (self.original.clone(), Arc::new(OriginalDoor::new(allowed, db.clone()))));
         Elsewhere::start(self.instances.clone(), door, db.clone(), Arc::clone(metrics))
     }
 
     /// Takes part in what the other instances do, and lets clients of the original in, if they are.
-    async fn bind(&self, config: &Config, here: &Broker, context: &Arc<Context>) -> Result<Vec<Binding>, Failure> {
+    async fn bind(&self, config: &Config, here: &Arc<InOrder>, context: &Arc<Context>) -> Result<Vec<Binding>, Failure> {
         let failed = |error| Failure::new(Exit::ObjectMq, error);
-        let relay = Arc::new(Relay { own: self.instances.own, here: here.clone() });
+        let relay = Arc::new(Relay { own: self.instances.own, here: Arc::clone(here) });
         let mut bindings = vec![self.instances.broker.listen(Relay::REFERENCE, relay).await.map_err(failed)?];
         if let Some(allowed) = &self.door {
             let door = Arc::new(OriginalDoor::new(allowed.clone(), context.db.clone()));
@@ -300,6 +322,14 @@ impl Running {
         }
     }
 
+    /// Where other instances tell our devices, too: keeps what they are told in order.
+    fn watch_over(&self, context: &Arc<Context>, in_order: Arc<InOrder>) {
+        if self.beyond.is_some() {
+            let (context, stop) = (Arc::clone(context), self.stop_door.clone());
+            self.watching.spawn(async move { in_order.watch(&context.db, &stop).await });
+        }
+    }
+
     /// Stops: accepts nothing more, finishes what was taken, tells everybody of it, closes. Waits no longer than configured.
     pub async fn stop(self) {
         tracing::info!("stopping");
@@ -330,9 +360,11 @@ impl Running {
 
 /// Where devices reach a service that listens here.
 pub(crate) fn url(config: &Config, address: SocketAddr) -> String {
-    if let Some(url) = &config.public_url {
-        return url.clone();
-    }
+    config.public_url.clone().unwrap_or_else(|| listening_at(config, address))
+}
+
+/// The same without a name or a proxy in front: the address of this instance alone.
+fn listening_at(config: &Config, address: SocketAddr) -> String {
     let scheme = if config.tls == Tls::Off { "http" } else { "https" };
     let host = if address.ip().is_unspecified() { own_address(address.ip()) } else { address.ip() };
     format!("{scheme}://{}", SocketAddr::new(host, address.port()))

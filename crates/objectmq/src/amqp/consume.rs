@@ -4,6 +4,7 @@
 //! it does so again. What it hands out goes into a bounded queue, and is acknowledged, on the channel that it came by, when whoever
 //! took it is done with it.
 
+use super::config::QueueKind;
 use super::properties::incoming;
 use super::topology::{self, DeclareError};
 use super::{Link, Shared, told};
@@ -126,8 +127,18 @@ impl Consuming {
     }
 
     async fn set_up(&self, link: &Link) -> Result<(Channel, Consumer), DeclareError> {
-        let channel = link.incoming.create_channel().await?;
         let config = &self.shared.config;
+        if let Purpose::Calls { reference, .. } = &self.purpose
+            && config.queue_kind == QueueKind::Quorum
+        {
+            // A channel of its own: a refusal closes it. Calls are taken all the same.
+            let channel = link.incoming.create_channel().await?;
+            if let Err(error) = topology::declare_dead_letter_queue(&channel, config, reference).await {
+                tracing::warn!(%reference, error = %text_of(&error), "there is no queue for dead letters");
+            }
+            let _ = channel.close(200, "OK".into()).await;
+        }
+        let channel = link.incoming.create_channel().await?;
         let (queue, unsettled, acknowledged) = match &self.purpose {
             Purpose::Calls { reference, unsettled, .. } => {
                 (topology::declare_object_queue(&channel, config, reference).await?, *unsettled, true)

@@ -271,7 +271,7 @@ impl Shared {
         let queue = topology::dead_letter_queue(reference)?;
         if !lock(&link.exchanges).contains(queue.as_str()) {
             let channel = link.throwaway().await?;
-            topology::declare_dead_letter_queue(&channel, reference).await?;
+            topology::declare_dead_letter_queue(&channel, &self.config, reference).await?;
             lock(&link.exchanges).insert(queue.to_string());
             let _ = channel.close(200, "OK".into()).await;
         }

@@ -5,8 +5,9 @@ use super::properties::short;
 use crate::SendError;
 use crate::transport::DELIVERIES_MAX;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{Channel, ExchangeKind};
+use lapin::{Channel, ErrorKind, ExchangeKind};
 
 /// Most messages in a queue of dead letters; older ones go.
 const DEAD_LETTERS_MAX: i64 = 10_000;
@@ -58,7 +59,7 @@ pub async fn declare_object_queue(channel: &Channel, config: &AmqpConfig, refere
     let mut options = flags(config.object_queues);
     if config.queue_kind == QueueKind::Quorum {
         options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-        let dead = declare_dead_letter_queue(channel, reference).await?;
+        let dead = dead_letter_queue(reference)?;
         arguments.insert("x-queue-type".into(), text("quorum"));
         arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(DELIVERIES_MAX.into()));
         arguments.insert("x-dead-letter-exchange".into(), text(""));
@@ -105,15 +106,28 @@ pub async fn declare_reply_queue(channel: &Channel, config: &AmqpConfig, name: &
     Ok(name)
 }
 
-/// Declares the queue of the dead letters of a reference.
-pub async fn declare_dead_letter_queue(channel: &Channel, reference: &str) -> Result<ShortString, DeclareError> {
+/// Declares the queue of the dead letters of a reference: replicated if the queue of the object is, so that nothing depends on one node.
+/// The channel may be closed by that. One that was declared otherwise before will do.
+pub async fn declare_dead_letter_queue(channel: &Channel, config: &AmqpConfig, reference: &str) -> Result<(), DeclareError> {
     let queue = dead_letter_queue(reference)?;
     let mut arguments = FieldTable::default();
+    if config.queue_kind == QueueKind::Quorum {
+        arguments.insert("x-queue-type".into(), text("quorum"));
+    }
     arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(DEAD_LETTERS_MAX));
     arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(DEAD_LETTERS_BYTES_MAX));
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    channel.queue_declare(queue.clone(), options, arguments).await?;
-    Ok(queue)
+    match channel.queue_declare(queue, options, arguments).await {
+        Err(error) if !is_declared_otherwise(&error) => Err(error.into()),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn is_declared_otherwise(error: &lapin::Error) -> bool {
+    match error.kind() {
+        ErrorKind::ProtocolError(said) => matches!(said.kind(), AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED)),
+        _ => false,
+    }
 }
 
 /// A value of a header.

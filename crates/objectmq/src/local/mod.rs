@@ -82,6 +82,16 @@ impl Hub {
         read(&self.0.queues).get(reference).map_or(0, |queue| queue.queue.len())
     }
 
+    /// Whether anybody follows a reference.
+    pub fn is_followed(&self, reference: &str) -> bool {
+        read(&self.0.exchanges).contains_key(reference)
+    }
+
+    /// The references that somebody follows.
+    pub fn followed(&self) -> Vec<Arc<str>> {
+        read(&self.0.exchanges).keys().cloned().collect()
+    }
+
     /// The counters of this hub, of the brokers on it, and of its doors.
     pub fn stats(&self) -> &Arc<Stats> {
         &self.0.stats

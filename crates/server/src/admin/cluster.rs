@@ -134,7 +134,7 @@ impl Status {
 
     async fn add_broker(&mut self, amqp: &AmqpTransport) {
         let hosts: Vec<_> = amqp.broker.hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
-        let place = format!("amqp://{}@{}{}", amqp.broker.username, hosts.join(","), amqp.broker.vhost);
+        let place = format!("{}, virtual host {}", hosts.join(", "), amqp.broker.vhost);
         let calls = SYNC_SERVICE.to_owned();
         let dead = format!("dead.{SYNC_SERVICE}");
         match amqp.broker.look(&[calls.clone(), dead.clone()]).await {

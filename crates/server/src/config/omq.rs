@@ -2,6 +2,7 @@
 
 use super::table;
 use super::{Values, text_of, value};
+use crate::legacy::networks::NetworkDoor;
 use objectmq::amqp::{AmqpConfig, AmqpTls, DeadLetters, DeliveryMode, Password, QueueFlags, QueueKind};
 use objectmq::envelope::{Compression, Encoding, Serializer};
 use stacksync_core::values::WorkspaceId;
@@ -34,6 +35,8 @@ pub struct OriginalClients {
     users: Users,
     /// `None`: all that these users are members of.
     workspaces: Option<HashSet<WorkspaceId>>,
+    /// A door to the broker for some networks only.
+    pub door: Option<NetworkDoor>,
 }
 
 #[derive(Clone, Debug)]
@@ -71,7 +74,14 @@ impl OriginalClients {
             None => "all their workspaces".to_owned(),
             Some(workspaces) => format!("{} of their workspaces", workspaces.len()),
         };
-        format!("whoever reaches the message broker can read and change {workspaces} in the name of {users}")
+        let door = match &self.door {
+            None => String::new(),
+            Some(door) => {
+                let networks: Vec<_> = door.networks.iter().map(ToString::to_string).collect();
+                format!(" (from {} through the door at {})", networks.join(", "), door.listen)
+            }
+        };
+        format!("whoever reaches the message broker{door} can read and change {workspaces} in the name of {users}")
     }
 }
 
@@ -179,8 +189,14 @@ fn original(values: &Values) -> Result<Option<OriginalClients>, String> {
         text(name).split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_lowercase).collect::<Vec<_>>()
     };
     let (users, workspaces) = (list("legacy.users"), list("legacy.workspaces"));
+    let (listen, networks) = (list("legacy.listen"), list("legacy.networks"));
     if text("legacy.clients") != "on" {
-        let ineffective = [("legacy.users", &users), ("legacy.workspaces", &workspaces)];
+        let ineffective = [
+            ("legacy.users", &users),
+            ("legacy.workspaces", &workspaces),
+            ("legacy.listen", &listen),
+            ("legacy.networks", &networks),
+        ];
         let name = ineffective.into_iter().find(|(_, list)| !list.is_empty()).map(|(name, _)| name);
         return name
             .map_or(Ok(None), |name| Err(format!("{name} has no effect without legacy.clients=on; set it or remove {name}")));
@@ -199,7 +215,23 @@ fn original(values: &Values) -> Result<Option<OriginalClients>, String> {
         true => None,
         false => Some(workspaces.iter().map(workspace).collect::<Result<_, _>>()?),
     };
-    Ok(Some(OriginalClients { users, workspaces }))
+    Ok(Some(OriginalClients { users, workspaces, door: door(text("legacy.listen"), &networks)? }))
+}
+
+fn door(listen: &str, networks: &[String]) -> Result<Option<NetworkDoor>, String> {
+    match (listen.is_empty(), networks.is_empty()) {
+        (true, true) => Ok(None),
+        (false, false) => {
+            let networks = networks.iter().map(|network| network.parse()).collect::<Result<_, String>>();
+            let networks = networks.map_err(|problem| format!("legacy.networks: {problem}"))?;
+            Ok(Some(NetworkDoor { listen: value::listen(listen)?, networks }))
+        }
+        (true, false) | (false, true) => {
+            Err("legacy.listen and legacy.networks go together: a door to the broker, and where whoever comes \
+             through it may be; set both or none"
+                .to_owned())
+        }
+    }
 }
 
 #[cfg(test)]
@@ -213,6 +245,17 @@ mod tests {
         assert_eq!(hosts("a, b:1 ,[::1]:2,::1,[::1]", "3"), expected(&[("a", 3), ("b", 1), ("::1", 2), ("::1", 3), ("::1", 3)]));
         for wrong in ["", "a,", "a:x", "a:99999", "amqp://a", "u@a", "a b"] {
             assert!(hosts(wrong, "5672").is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_door_needs_networks() {
+        let networks = ["10.0.0.0/8".to_owned(), "::1".to_owned()];
+        let opened = door("0.0.0.0:5673", &networks).unwrap().unwrap();
+        assert_eq!((opened.listen.port(), opened.networks.len()), (5_673, 2));
+        assert_eq!(door("", &[]), Ok(None));
+        for (listen, networks) in [("0.0.0.0:5673", &[][..]), ("", &networks), ("x", &networks), ("0.0.0.0:1", &["x".to_owned()])] {
+            assert!(door(listen, networks).is_err(), "{listen} {networks:?}");
         }
     }
 

@@ -153,6 +153,11 @@ impl Db {
         postgres::look(place).await
     }
 
+    /// How far this process's clock is ahead of the store's, in milliseconds, as found out last; 0 where there is no other clock.
+    pub fn clock_ahead_ms(&self) -> i64 {
+        self.store.clock_ahead_ms()
+    }
+
     /// Counters since the store was opened.
     pub fn stats(&self) -> DbStats {
         self.store.stats()
@@ -164,6 +169,14 @@ impl Db {
     /// If not.
     pub async fn check(&self) -> Result<(), DbError> {
         self.store.check().await
+    }
+
+    /// Where these workspaces stand, as far as they exist; of a store that many instances share only, others answer nothing.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn heads(&self, workspaces: Vec<WorkspaceId>) -> Result<Vec<(WorkspaceId, Revision)>, DbError> {
+        self.store.heads(workspaces).await
     }
 
     /// The latest version of every item that changed after `since`, oldest change first, at most `limit` of them (and at most

@@ -24,10 +24,18 @@ pub(super) trait Store: Send + Sync {
         Ok(None)
     }
     /// Of a store that many instances share only.
+    fn clock_ahead_ms(&self) -> i64 {
+        0
+    }
+    /// Of a store that many instances share only.
     fn announce(&self, _address: &str) {}
     /// Of a store that many instances share only.
     fn shared_secret(&self, _name: String, _first: Zeroizing<Vec<u8>>) -> Answer<'_, Option<Zeroizing<Vec<u8>>>> {
         Box::pin(std::future::ready(Ok(None)))
+    }
+    /// Of a store that many instances share only.
+    fn heads(&self, _workspaces: Vec<WorkspaceId>) -> Answer<'_, Vec<(WorkspaceId, Revision)>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
     fn check(&self) -> Answer<'_, ()>;
 

@@ -12,7 +12,6 @@ use stacksync_chunks::ticket::{Op, Subject, TicketError};
 use stacksync_core::values::{ChunkName, WorkspaceId};
 use stacksync_protocol::chunk_service::CHECK_HEADER;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The query of an address.
 #[derive(Deserialize)]
@@ -30,7 +29,7 @@ impl Door {
         chunk: Option<ChunkName>,
         signed: &Signed,
     ) -> Result<(), Problem> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = self.service.now_s();
         let grant = self.service.tickets.verify(&signed.ticket, &Subject { op, container, chunk }, now).map_err(|error| {
             let code = if error == TicketError::Expired { "ticketExpired" } else { "badTicket" };
             Problem::new(StatusCode::FORBIDDEN, code, format!("{error}. Ask for another."))

@@ -3,3 +3,4 @@
 mod classes;
 
 pub use classes::catalog;
+pub mod networks;

@@ -10,7 +10,7 @@ use stacksync_protocol::chunk_service::{
 };
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// `IChunkService`.
 pub struct ChunkService(pub Arc<Context>);
@@ -89,8 +89,7 @@ struct Signer<'a> {
 
 impl<'a> Signer<'a> {
     fn new(context: &'a Context, place: &Authorized<'_>) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let expires = (now + context.ticket_lifetime).as_secs();
+        let expires = context.now_s() + context.ticket_lifetime.as_secs();
         Self { context, container: place.workspace(), grant: Grant { device: place.caller().device, expires } }
     }
 

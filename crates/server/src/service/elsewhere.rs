@@ -6,6 +6,7 @@
 
 use super::OriginalDoor;
 use super::answer::{of_changes, shorten};
+use super::order::{InOrder, Teller};
 use crate::db::{Db, DbError};
 use crate::metrics::Metrics;
 use objectmq::{BoxFuture, Broker, CallError, Incoming, RawValue, RemoteError, RemoteObject, encode_result};
@@ -199,7 +200,7 @@ pub struct Relay {
     /// This instance.
     pub own: Uuid,
     /// Tells those who are connected here.
-    pub here: Broker,
+    pub here: Arc<InOrder>,
 }
 
 impl Relay {
@@ -207,13 +208,25 @@ impl Relay {
     pub const REFERENCE: &str = INSTANCES;
 }
 
+impl Relay {
+    async fn tell(&self, relayed: &Relayed) {
+        if relayed.method == NOTIFY_COMMIT
+            && let Ok(workspace) = relayed.reference.parse()
+            && let Ok(notification) = serde_json::from_str(relayed.notification.get())
+        {
+            return self.here.tell(workspace, notification, Teller::Other).await;
+        }
+        // Nobody may follow it here, or his queue is full: he asks.
+        let _ = self.here.broker().lookup(&relayed.reference).multi_cast(&relayed.method, &relayed.notification).await;
+    }
+}
+
 impl RemoteObject for Relay {
     fn call(&self, incoming: Incoming) -> BoxFuture<'_, Result<Box<RawValue>, RemoteError>> {
         Box::pin(async move {
             let relayed: Relayed = incoming.param()?;
             if relayed.from != self.own {
-                // Nobody may follow it here, or his queue is full: he asks.
-                let _ = self.here.lookup(&relayed.reference).multi_cast(&relayed.method, &relayed.notification).await;
+                self.tell(&relayed).await;
             }
             encode_result(&())
         })

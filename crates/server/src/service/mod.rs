@@ -15,6 +15,7 @@ mod gate;
 pub mod hostile;
 mod methods;
 mod notices;
+mod order;
 mod original;
 mod read;
 mod session;
@@ -25,11 +26,12 @@ pub use fault::Fault;
 pub use gate::{Authorized, Gate, Principal};
 pub use methods::{ChunkMethod, OBJECTS, SyncMethod};
 pub use notices::Notices;
+pub use order::InOrder;
 pub use original::{OriginalDoor, OriginalService};
 pub use session::{Connected, SessionGate};
 
 use crate::data_dir::DataDir;
-use crate::db::Db;
+use crate::db::{Db, UnixMs};
 use crate::metrics::{Metrics, Outcome};
 use border::Sender;
 use commit::Answered;
@@ -71,6 +73,14 @@ pub struct Context {
     pub notices: Notices,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+}
+
+impl Context {
+    /// Seconds since 1970 by the clock that all instances of the service go by: tickets of one are looked at by another.
+    pub fn now_s(&self) -> u64 {
+        let now_ms = UnixMs::now().0.saturating_sub(self.db.clock_ahead_ms());
+        u64::try_from(now_ms / 1_000).unwrap_or_default()
+    }
 }
 
 /// The result of a method, encoded.

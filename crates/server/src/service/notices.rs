@@ -5,7 +5,8 @@
 
 use super::answer::{Asked, shorten, to_committer, to_followers};
 use super::elsewhere::{Elsewhere, NOTIFY_COMMIT, NOTIFY_UPDATE_WORKSPACE, Told};
-use crate::db::{CommitOutcome, Db, Notice, NoticeContent, Outbox};
+use super::order::{InOrder, Teller};
+use crate::db::{CommitOutcome, Db, DbError, Notice, NoticeContent, Outbox};
 use crate::metrics::Metrics;
 use objectmq::Broker;
 use serde::Serialize;
@@ -36,6 +37,8 @@ pub struct Notices {
     metrics: Arc<Metrics>,
     /// Others than those who are connected here.
     elsewhere: Option<Elsewhere>,
+    /// Those who are connected here, if others tell them, too.
+    in_order: Option<Arc<InOrder>>,
     /// Commits whose committer waits for the notice: he is told of every item, not only of what was saved.
     expected: Mutex<HashMap<Key, Arc<Asked>>>,
 }
@@ -64,12 +67,23 @@ impl Drop for Expected<'_> {
 impl Notices {
     /// Publishes through this broker.
     pub fn new(broker: Broker, metrics: Arc<Metrics>) -> Self {
-        Self { broker, metrics, elsewhere: None, expected: Mutex::default() }
+        Self { broker, metrics, elsewhere: None, in_order: None, expected: Mutex::default() }
     }
 
-    /// The same, but that others are told, too.
-    pub fn and(self, elsewhere: Elsewhere) -> Self {
-        Self { elsewhere: Some(elsewhere), ..self }
+    /// The same, but that others are told, too, and tell those who are connected here.
+    pub fn and(self, elsewhere: Elsewhere, in_order: Arc<InOrder>) -> Self {
+        Self { elsewhere: Some(elsewhere), in_order: Some(in_order), ..self }
+    }
+
+    /// Somebody is about to follow the workspace here.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn begin(&self, db: &Db, workspace: WorkspaceId) -> Result<(), DbError> {
+        match &self.in_order {
+            Some(in_order) => in_order.begin(db, workspace).await,
+            None => Ok(()),
+        }
     }
 
     fn expected(&self) -> MutexGuard<'_, HashMap<Key, Arc<Asked>>> {
@@ -99,7 +113,14 @@ impl Notices {
             elsewhere.tell(&self.metrics, Told::Commit { workspace, notification: Box::new(notification.clone()), unsaid });
         }
         shorten(&mut notification);
-        self.publish(&workspace.to_string(), NOTIFY_COMMIT, &notification).await;
+        match &self.in_order {
+            None => self.publish(&workspace.to_string(), NOTIFY_COMMIT, &notification).await,
+            Some(in_order) => {
+                crash_point!("notice.before-publish");
+                in_order.tell(workspace, notification, Teller::Own).await;
+                crash_point!("notice.after-publish");
+            }
+        }
     }
 
     /// Publishes what the outbox brings, until the store is closed or it is told to stop and nothing is left.

@@ -37,12 +37,16 @@ impl SessionGate {
         if workspace.to_string() != reference {
             return Err(refused());
         }
-        match self.context.gate.workspace(&self.caller, workspace).await {
-            Ok(_) => Ok(()),
+        let begun = match self.context.gate.workspace(&self.caller, workspace).await {
+            Ok(_) => self.context.notices.begin(&self.context.db, workspace).await.map_err(Fault::from),
+            Err(fault) => Err(fault),
+        };
+        match begun {
+            Ok(()) => Ok(()),
             Err(Fault::NoAccess) => Err(refused()),
             Err(fault) => {
                 self.context.metrics.errors.one();
-                tracing::error!(%fault, "a membership could not be looked up");
+                tracing::error!(%fault, "a workspace to be followed could not be looked up");
                 Err(Refusal("The service failed; try again.".to_owned()))
             }
         }

@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 const HOME: WorkspaceId = WorkspaceId(Uuid::from_u128(1));
 
+/// But for the locks.
 fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| !path.ends_with("lock"));
     entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 

@@ -84,10 +84,16 @@ impl Instance {
         if self.registered.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.live(links).await?;
-        self.registered.store(true, Ordering::Relaxed);
-        tokio::spawn(beat(Arc::downgrade(self), links.clone()));
-        Ok(())
+        let (instance, links) = (Arc::clone(self), links.clone());
+        // A task of its own: whoever waits for the first notice may stop waiting, again and again.
+        let registering = tokio::spawn(async move {
+            instance.live(&links).await?;
+            if !instance.registered.swap(true, Ordering::Relaxed) {
+                tokio::spawn(beat(Arc::downgrade(&instance), links));
+            }
+            Ok(())
+        });
+        registering.await.unwrap_or(Err(DbError::Unknown))
     }
 
     /// Its notices are for others from now on.
@@ -119,7 +125,14 @@ async fn say(link: &Link, id: Uuid, address: &str, clock_ahead_ms: i64) -> Resul
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let name = format!("{name}:{}", std::process::id());
     let row = link.first(&sql, &[&id, &name, &env!("CARGO_PKG_VERSION"), &address, &clock_ahead_ms]).await?;
-    link.run(&query!("DELETE FROM instances WHERE seen_at < clock_timestamp() - interval '1 hour'"), &[]).await?;
+    // Whoever listened here before is gone.
+    let sql = query!(
+        "DELETE FROM instances WHERE seen_at < clock_timestamp() - interval '1 hour' \
+         OR (address = $2 AND address <> '' AND id <> $1 AND seen_at < clock_timestamp() - interval '5 s')",
+        UUID,
+        TEXT
+    );
+    link.run(&sql, &[&id, &address]).await?;
     Ok(row.map(|row| column(&row, 0)).transpose()?.unwrap_or_default())
 }
 

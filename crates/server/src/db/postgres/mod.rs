@@ -117,6 +117,10 @@ impl Store for Postgres {
         DbStats { clock_ahead_ms: self.instance.clock_ahead_ms(), ..self.counters.snapshot(depth, limit) }
     }
 
+    fn clock_ahead_ms(&self) -> i64 {
+        self.instance.clock_ahead_ms()
+    }
+
     fn announce(&self, address: &str) {
         self.instance.announce(address);
     }
@@ -129,6 +133,10 @@ impl Store for Postgres {
             });
             shared.await.map(Some)
         })
+    }
+
+    fn heads(&self, workspaces: Vec<WorkspaceId>) -> Answer<'_, Vec<(WorkspaceId, Revision)>> {
+        Box::pin(workspaces::heads(&self.links, workspaces))
     }
 
     fn check(&self) -> Answer<'_, ()> {

@@ -62,6 +62,14 @@ pub(super) async fn views(links: &Links, user: UserId) -> Result<Vec<WorkspaceVi
     links.read(&VIEWS, &[&user.0]).await?.iter().map(|row| read_view(row, user)).collect()
 }
 
+/// Where these workspaces stand.
+pub(super) async fn heads(links: &Links, workspaces: Vec<WorkspaceId>) -> Result<Vec<(WorkspaceId, Revision)>, DbError> {
+    let ids: Vec<Uuid> = workspaces.into_iter().map(|workspace| workspace.0).collect();
+    let sql = query!("SELECT id, revision FROM workspaces WHERE id = ANY($1)", UUID_ARRAY);
+    let rows = links.read(&sql, &[&ids]).await?;
+    rows.iter().map(|row| Ok((WorkspaceId(column(row, 0)?), Revision(unsigned(row, 1)?)))).collect()
+}
+
 fn role(user: UserId, owner: UserId) -> Role {
     if user == owner { Role::Owner } else { Role::Member }
 }
