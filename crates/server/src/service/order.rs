@@ -12,6 +12,7 @@ use objectmq::Broker;
 use objectmq::local::Hub;
 use stacksync_core::values::WorkspaceId;
 use stacksync_protocol::sync_service::CommitNotification;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -113,13 +114,11 @@ impl InOrder {
             return self.publish(workspace, &notification).await;
         };
         let mut lines = self.lines.lock().await;
-        if !lines.contains_key(&workspace) {
-            if !self.hub.is_followed(&workspace.to_string()) {
-                return;
-            }
-            lines.insert(workspace, Line::at(from));
-        }
-        let Some(line) = lines.get_mut(&workspace) else { return };
+        let line = match lines.entry(workspace) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(_) if !self.hub.is_followed(&workspace.to_string()) => return,
+            Entry::Vacant(unknown) => unknown.insert(Line::at(from)),
+        };
         match (to > line.told, teller) {
             (true, _) => {
                 for ready in line.take(from, notification) {
