@@ -344,7 +344,7 @@ async fn a_service_without_its_broker_says_what_is_wrong() {
     let (code, said) = start("wrong-7", port).await.unwrap();
     assert_eq!(code, 5);
     assert!(said.contains("does not accept the user \"guest\"") && !said.contains("wrong-7"), "{said}");
-    let (code, said) = start("guest", "1".to_owned()).await.unwrap();
-    assert_eq!(code, 5);
-    assert!(said.contains("127.0.0.1:1"), "{said}");
+    // One that nobody answers at may still come up: that is waited for.
+    let waits = tokio::time::timeout(Duration::from_secs(3), start("guest", "1".to_owned())).await;
+    assert!(waits.is_err(), "{waits:?}");
 }
