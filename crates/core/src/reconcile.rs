@@ -125,6 +125,23 @@ pub enum Wait {
     Held,
 }
 
+impl Wait {
+    /// The item that has to change before the waiting one can go on, if it is one item.
+    pub const fn target(self) -> Option<ItemId> {
+        match self {
+            Self::LocalFolder(id)
+            | Self::RemoteFolder(id)
+            | Self::LocalOccupant(id)
+            | Self::RemoteOccupant(id)
+            | Self::Mover(id)
+            | Self::Rules(id)
+            | Self::LocalChild(id)
+            | Self::RemoteChild(id) => Some(id),
+            Self::Grace | Self::Held => None,
+        }
+    }
+}
+
 /// What has to happen next for this item.
 pub fn reconcile(trees: &Trees, context: Context<'_>, id: ItemId) -> Decision {
     let case = Case { trees, context, id, item: trees.get(id) };
@@ -263,9 +280,10 @@ impl<'a> Case<'a> {
                 self.decide(Step::Disk(DiskStep::RemoveFolder), "deleted on the service")
             };
         }
-        // A passing name is nobody's wish.
-        let moved = local.place != synced.place && local.place.name != passing_name(self.id);
-        if (moved || !body.same_bytes(&synced.body)) && !planted!(DeleteBeatsLocalEdit) {
+        // A passing name is nobody's wish. And whoever deleted the very thing that is here knew of all changes that were made here.
+        let moved = local.place != synced.place && local.place != remote.place && local.place.name != passing_name(self.id);
+        let edited = !body.same_bytes(&synced.body) && !body.same_bytes(&remote.body);
+        if (moved || edited) && !planted!(DeleteBeatsLocalEdit) {
             return self.push(
                 local,
                 body,

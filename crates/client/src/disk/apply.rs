@@ -160,7 +160,7 @@ impl<'a> Batch<'a> {
             DiskAction::Move { from, expect, to, into } => self.rename(&from, &expect, &to, into),
             DiskAction::SetMeta { path, expect, modified, executable } => self.set_meta(&path, &expect, modified, executable),
             DiskAction::Trash { path, expect } => self.trash(&path, &expect),
-            DiskAction::RemoveFolder { path, expect } => self.remove_folder(&path, &expect),
+            DiskAction::RemoveFolder { path, expect, rules } => self.remove_folder(&path, &expect, rules.as_ref()),
         }
     }
 
@@ -254,9 +254,11 @@ impl<'a> Batch<'a> {
         crash_point!("set-meta.after");
         self.touch(&Arc::new(file));
         match after {
-            // The time is what the file system made of it; a file of another size was written to meanwhile.
-            Look::Here(seen) if seen.stat.size == expect.size => Ok(Applied::Present(seen.stat)),
-            Look::Here(_) | Look::Absent | Look::Odd(_) => Ok(Applied::Present(expect.clone())),
+            Look::Here(seen) if seen.stat.size == expect.size && seen.stat.modified.may_be_kept_of(modified) => {
+                Ok(Applied::Present(seen.stat))
+            }
+            // Somebody wrote to it or set another time meanwhile: the next look shows that as a change.
+            Look::Here(_) | Look::Absent | Look::Odd(_) => Ok(Applied::Present(Stat { modified, executable, ..expect.clone() })),
         }
     }
 

@@ -148,12 +148,13 @@ impl Batch<'_> {
     ) -> Result<(), ApplyError> {
         let failed = |errno| refused("replace", path, errno);
         let renames = self.disk.parts.renames;
-        let ours = identity(temporary.folder.as_fd(), &temporary.name).map_err(failed)?;
+        let Look::Here(ours) = look(&temporary.folder, &temporary.name).map_err(failed)? else { return Err(ApplyError::Changed) };
+        let ours = ours.stat;
         let aside = self.set_aside(&temporary.folder, &temporary.name, folder, path, Why::Replaced).map_err(failed)?;
         temporary.give_away();
         match renames.exchange(aside.folder.as_fd(), &aside.name, folder.handle.as_fd(), name) {
             Ok(true) => {}
-            Ok(false) => return self.put_over_in_steps(aside, folder, name, path, expect),
+            Ok(false) => return self.put_over_in_steps(aside, &ours, folder, name, path, expect),
             Err(errno) => {
                 unlinkat(&aside.folder, &aside.name, AtFlags::empty()).ok();
                 return Err(failed(errno));
@@ -167,10 +168,12 @@ impl Batch<'_> {
             Err(errno) => Err(failed(errno)),
         };
         if kept.is_err() {
-            // Back as it was. What comes out is ours, unless somebody wrote the path in this very moment: then it stays.
+            // Back as it was; unless somebody wrote to the path in this very moment: then that stays there, and the old one aside.
             renames.exchange(aside.folder.as_fd(), &aside.name, folder.handle.as_fd(), name).map_err(failed)?;
-            if identity(aside.folder.as_fd(), &aside.name) == Ok(ours) {
+            if is_still(&aside, &ours) {
                 unlinkat(&aside.folder, &aside.name, AtFlags::empty()).ok();
+            } else {
+                renames.exchange(aside.folder.as_fd(), &aside.name, folder.handle.as_fd(), name).map_err(failed)?;
             }
         }
         kept
@@ -180,6 +183,7 @@ impl Batch<'_> {
     fn put_over_in_steps(
         &mut self,
         staged: Aside,
+        ours: &Stat,
         folder: &Folder,
         name: &str,
         path: &ItemPath,
@@ -192,7 +196,11 @@ impl Batch<'_> {
                 Ok(()) => self.keep(&old, path, Why::Replaced).inspect_err(|_| {
                     let (from, to) = (folder.handle.as_fd(), staged.folder.as_fd());
                     if disk.rename_new(from, name, to, &staged.name).is_ok() {
-                        self.put_back(&old, folder, name);
+                        if is_still(&staged, ours) {
+                            self.put_back(&old, folder, name);
+                        } else {
+                            disk.rename_new(to, &staged.name, from, name).ok();
+                        }
                     }
                 }),
                 Err(errno) => {
@@ -201,7 +209,7 @@ impl Batch<'_> {
                 }
             }
         });
-        if put.is_err() {
+        if put.is_err() && is_still(&staged, ours) {
             unlinkat(&staged.folder, &staged.name, AtFlags::empty()).ok();
         }
         self.touch(&folder.handle);
@@ -278,6 +286,11 @@ fn expected_at(folder: &Folder, name: &str, path: &ItemPath, expect: &Stat) -> R
         Look::Here(seen) if as_expected(&seen.stat, expect) => Ok(()),
         Look::Here(_) | Look::Absent | Look::Odd(_) => Err(ApplyError::Changed),
     }
+}
+
+/// Whether what is there is what was staged, and nobody wrote to it.
+fn is_still(staged: &Aside, ours: &Stat) -> bool {
+    matches!(look(&staged.folder, &staged.name), Ok(Look::Here(seen)) if seen.stat.same_content(ours))
 }
 
 fn identity(folder: BorrowedFd<'_>, name: &str) -> Result<FileId, Errno> {

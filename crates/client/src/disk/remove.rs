@@ -23,8 +23,8 @@ impl Batch<'_> {
         Ok(Applied::Absent)
     }
 
-    /// Removes an empty folder; one that holds only ignored files goes to the trash with them.
-    pub fn remove_folder(&mut self, path: &ItemPath, expect: &Stat) -> Result<Applied, ApplyError> {
+    /// Removes an empty folder; one that holds only ignored files, and these rules, goes to the trash with them.
+    pub fn remove_folder(&mut self, path: &ItemPath, expect: &Stat, rules: Option<&Stat>) -> Result<Applied, ApplyError> {
         let failed = |errno| refused("remove", path, errno);
         let (folder, name) = self.parent(path)?;
         match look(&folder.handle, name.as_str()).map_err(failed)? {
@@ -38,8 +38,7 @@ impl Batch<'_> {
                 self.touch(&folder.handle);
             }
             Err(Errno::NOTEMPTY | Errno::EXIST) => {
-                self.only_ignored(path)?;
-                self.take_away_checked(&folder, &name, path, expect)?;
+                self.take_away_checked(&folder, &name, path, expect, rules)?;
             }
             Err(errno) => return Err(failed(errno)),
         }
@@ -56,12 +55,20 @@ impl Batch<'_> {
         kept
     }
 
-    /// For a folder: between the check and the rename a file may have been put into it. Then the folder comes back.
-    fn take_away_checked(&mut self, folder: &Folder, name: &Name, path: &ItemPath, expect: &Stat) -> Result<(), ApplyError> {
+    /// For a folder: between the check and the rename a file may have been put into it, or the rules edited. Then the folder comes back.
+    fn take_away_checked(
+        &mut self,
+        folder: &Folder,
+        name: &Name,
+        path: &ItemPath,
+        expect: &Stat,
+        rules: Option<&Stat>,
+    ) -> Result<(), ApplyError> {
         let before = self.scanned_names(path)?;
+        self.only_ignored(path, rules)?;
         let aside = self.set_aside_expected(folder, name.as_str(), path, expect, Why::Deleted)?;
-        let after = names_in(&aside.folder, &aside.name);
-        let kept = if after.as_ref() == Ok(&before) { self.keep(&aside, path, Why::Deleted) } else { Err(ApplyError::Changed) };
+        let same = is_as_before(&aside.folder, &aside.name, &before, rules);
+        let kept = if same { self.keep(&aside, path, Why::Deleted) } else { Err(ApplyError::Changed) };
         if kept.is_err() {
             self.put_back(&aside, folder, name.as_str());
         }
@@ -74,20 +81,26 @@ impl Batch<'_> {
     }
 
     /// `Ok` if everything in the folder is ignored; then so is what is below its folders. The rules that say so go last, with the folder.
-    fn only_ignored(&self, path: &ItemPath) -> Result<(), ApplyError> {
+    fn only_ignored(&self, path: &ItemPath, rules: Option<&Stat>) -> Result<(), ApplyError> {
         let listing = self.disk.scan(path, None).result.map_err(|_| ApplyError::Changed)?;
         if let Some(odd) = listing.skipped.first() {
             let text = format!("{path} stays: it holds {:?}, which cannot be synced ({})", odd.name, odd.reason);
             return Err(ApplyError::Failed(text));
         }
-        let goes = |entry: &Entry| entry.ignored || entry.name.as_str() == RULES_NAME;
+        let are_rules =
+            |entry: &Entry| entry.name.as_str() == RULES_NAME && rules.is_some_and(|rules| as_expected(&entry.stat, rules));
+        let goes = |entry: &Entry| entry.ignored || are_rules(entry);
         if listing.entries.iter().all(goes) { Ok(()) } else { Err(ApplyError::Changed) }
     }
 }
 
-fn names_in(folder: &OwnedFd, name: &str) -> Result<Vec<Vec<u8>>, Errno> {
+/// Whether a folder that was set aside holds these names, and these rules if any.
+fn is_as_before(folder: &OwnedFd, name: &str, names: &[Vec<u8>], rules: Option<&Stat>) -> bool {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    list_names(&openat(folder, name, flags, Mode::empty())?)
+    let Ok(folder) = openat(folder, name, flags, Mode::empty()) else { return false };
+    let same_rules =
+        rules.is_none_or(|rules| matches!(look(&folder, RULES_NAME), Ok(Look::Here(seen)) if as_expected(&seen.stat, rules)));
+    same_rules && list_names(&folder).is_ok_and(|now| now == names)
 }
 
 fn list_names(folder: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {

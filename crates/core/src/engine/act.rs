@@ -5,7 +5,7 @@ use super::{DiskAction, Effect, Engine, FileId, OpId, Synced};
 use crate::commit::COMMIT_ITEMS_MAX;
 use crate::names::{conflict_name, passing_name};
 use crate::planted;
-use crate::reconcile::{Context, Decision, DiskStep, Step, Wait, reconcile};
+use crate::reconcile::{Context, Decision, DiskStep, RULES_NAME, Step, Wait, reconcile};
 use crate::trees::Local;
 use crate::values::{Body, ItemId, Kind, Name, Place, RemoteItem};
 use std::sync::Arc;
@@ -186,10 +186,18 @@ impl Engine {
             }
             (DiskStep::RemoveFolder, _, Some(local)) => {
                 let path = self.trees.local_path(&local.place);
-                self.start_apply(id, local.place, 0, Purpose::Remove, DiskAction::RemoveFolder { path, expect: local.stat });
+                let action = DiskAction::RemoveFolder { path, expect: local.stat, rules: self.rules_in(id) };
+                self.start_apply(id, local.place, 0, Purpose::Remove, action);
             }
             (_, _, _) => {}
         }
+    }
+
+    /// The ignore rules in a folder that is removed: the plan says that nothing else is in it.
+    fn rules_in(&self, folder: ItemId) -> Option<super::Stat> {
+        let mut inside = self.trees.local_children(Some(folder));
+        let (_, rules) = inside.find(|(name, _)| name.as_str() == RULES_NAME)?;
+        self.trees.local(rules).map(|local| local.stat.clone())
     }
 
     pub(super) fn start_write(&mut self, id: ItemId, remote: RemoteItem, replaced: Option<Local>) {
@@ -254,17 +262,21 @@ impl Engine {
             Some(before) if local.place.name == passing_name(id) => before.name.clone(),
             Some(_) | None => local.place.name.clone(),
         };
-        let free =
-            (1..CONFLICT_NAMES_MAX).map(|attempt| conflict_name(&wanted, &self.device, self.now.unix_ns, attempt)).find(|name| {
-                let place = Place { parent: local.place.parent, name: name.clone() };
-                self.trees.local_clash(&place, id).is_none()
-                    && self.trees.remote_clash(&place, id).is_none()
-                    && !self.work.expected.contains_key(&(place.parent, place.name.key()))
-            });
-        if let Some(name) = free {
+        if let Some(name) = self.free_name(id, local.place.parent, &wanted) {
             self.log(id, "conflict", format!("{reason}; kept as {name}"));
             self.start_move(id, name, purpose);
         }
+    }
+
+    /// A conflict name that nothing has in this folder, on either side.
+    pub(super) fn free_name(&self, id: ItemId, parent: Option<ItemId>, wanted: &Name) -> Option<Name> {
+        let names = (1..CONFLICT_NAMES_MAX).map(|attempt| conflict_name(wanted, &self.device, self.now.unix_ns, attempt));
+        names.into_iter().find(|name| {
+            let place = Place { parent, name: name.clone() };
+            self.trees.local_clash(&place, id).is_none()
+                && self.trees.remote_clash(&place, id).is_none()
+                && !self.work.expected.contains_key(&(place.parent, place.name.key()))
+        })
     }
 
     pub(super) fn start_apply(&mut self, id: ItemId, place: Place, bytes: u64, purpose: Purpose, action: DiskAction) {

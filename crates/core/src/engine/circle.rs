@@ -38,7 +38,9 @@ impl Engine {
         match (&item.local, passing) {
             // A folder that is to go where it is above itself on the disk cannot be the first to move.
             (Some(local), Some(passing))
-                if local.place != passing && !self.trees.local_ancestors(passing.parent).contains(&waiter) =>
+                if local.place != passing
+                    && !self.trees.local_ancestors(passing.parent).contains(&waiter)
+                    && self.trees.local_clash(&passing, waiter).is_none() =>
             {
                 return self.start_move_to(waiter, passing, Purpose::Move);
             }
@@ -57,23 +59,24 @@ impl Engine {
         }
     }
 
-    /// The same on the service: the waiter goes to its folder under a passing name, the others follow, and it gets its own name last; in one
-    /// commit if all of them are only moved or made.
+    /// The same on the service: the waiter goes to its folder under a passing name, and the others follow, in one commit if all of them are only moved
+    /// or made. Its own name is for the next commit: in this one a version of somebody else could come in between, and would be overwritten.
     pub(super) fn break_on_service(&mut self, waiter: ItemId) {
-        let Some(mut last) = self.commit_as_on_disk(waiter) else { return };
-        let mut aside = last.clone();
+        let Some(mut aside) = self.commit_as_on_disk(waiter) else { return };
+        let own_name = aside.commit.place.name.clone();
         aside.commit.place.name = passing_name(waiter);
+        if self.trees.remote_clash(&aside.commit.place, waiter).is_some() {
+            // Somebody gave it to another item.
+            let Some(name) = self.free_name(waiter, aside.commit.place.parent, &own_name) else { return };
+            aside.commit.place.name = name;
+        }
         if self.trees.get(waiter).remote_live().is_some_and(|remote| remote.place == aside.commit.place) {
             return;
         }
-        last.commit.version = last.commit.version.next();
         let others = self.waits.circle(waiter).into_iter().skip(1).rev();
         let others: Option<Vec<Committing>> = others.map(|id| self.commit_as_on_disk(id)).collect();
         let mut commits = vec![aside];
-        if let Some(others) = others {
-            commits.extend(others);
-            commits.push(last);
-        }
+        commits.extend(others.into_iter().flatten());
         if self.work.batch.len() + commits.len() > COMMIT_ITEMS_MAX {
             self.send_commit();
         }

@@ -100,6 +100,8 @@ pub enum DiskAction {
         path: ItemPath,
         /// What is there; only kind and identity are compared.
         expect: Stat,
+        /// The ignore rules in it, if they go with it; other ones keep the folder.
+        rules: Option<Stat>,
     },
 }
 

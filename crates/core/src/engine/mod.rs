@@ -240,7 +240,7 @@ impl Engine {
             "put into a folder that is gone"
         );
         if local.is_none() {
-            self.scans.skipped.remove(&Some(id));
+            self.scans.forget(id);
         }
         self.trees.set_local(id, local);
         self.changed(id);

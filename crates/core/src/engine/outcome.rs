@@ -130,6 +130,10 @@ impl Engine {
                 self.clear_place(place.parent, &place.name, id);
                 self.log(id, "moved", format!("to {}", place.name));
                 let ignored = self.trees.local(id).is_some_and(|local| local.ignored);
+                if ignored {
+                    // Under its new name it may not be.
+                    self.look_at(&place);
+                }
                 let body = self.body_still(id, &stat);
                 self.put_local(id, Some(Local { place, stat, body, ignored }));
             }
@@ -208,7 +212,8 @@ impl Engine {
         let (Some(item), Some(remote)) = (self.work.unsure.get(&id), &self.trees.get(id).remote) else { return };
         let commit = &item.commit;
         let deleted = commit.status == Status::Deleted;
-        let same = remote.deleted == deleted && (deleted || (remote.place == commit.place && remote.body == commit.body));
+        let same = remote.deleted == deleted
+            && (deleted || (remote.place == commit.place && remote.body == commit.body && remote.modified == commit.modified));
         let (same, over) = (same && remote.version == commit.version, remote.version >= commit.version);
         if over && let Some(item) = self.work.unsure.remove(&id).filter(|_| same) {
             self.note_commit(&item);

@@ -9,7 +9,7 @@ use super::input::{Entry, Listing, ScanError};
 use super::{DELETE_GRACE_MS, Effect, Engine, RESCAN_EVERY_MS, ROOT_EVERY_MS};
 use super::{FileId, Stat};
 use crate::planted;
-use crate::trees::{Item, Local};
+use crate::trees::{Item, Local, Trees};
 use crate::values::{Body, FileBody, ItemId, ItemPath, Kind, Name, Place};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +17,9 @@ use std::collections::{BTreeMap, BTreeSet};
 const SCANS_MAX: usize = 32;
 /// Where something is gone from a folder of at most so many items, all of it is looked at.
 const SIBLINGS_MAX: usize = 1_000;
+/// Where something is gone from a tree of at most so many items, all of it is looked at before the guard is asked: a small tree may be
+/// emptied by few deletions.
+const TREE_MAX: usize = 200;
 /// Adler-32 of nothing.
 const ADLER_EMPTY: u32 = 1;
 
@@ -43,9 +46,15 @@ pub struct Scans {
     running: BTreeSet<Option<ItemId>>,
     missing: BTreeSet<ItemId>,
     strangers: StrangersByPlace,
+    /// Items that were not to be seen while an action was under way on them: perhaps they are gone, too.
+    doubtful: BTreeSet<ItemId>,
+    /// Items that were seen where an action is about to put another one.
+    hidden: BTreeMap<(Option<ItemId>, Name), ItemId>,
     /// Folders that were not where they should be: looked at when they turn up.
     astray: BTreeSet<ItemId>,
     first_done: bool,
+    /// In this round everything is looked at.
+    is_whole: bool,
     root_lost: Option<String>,
     next_look_ms: Option<u64>,
     /// Folders that could not be read, and entries that cannot be synced, with the reason.
@@ -73,6 +82,12 @@ impl Scans {
         self.next_look_ms
     }
 
+    /// The item is not on the disk any more.
+    pub fn forget(&mut self, id: ItemId) {
+        self.skipped.remove(&Some(id));
+        self.doubtful.remove(&id);
+    }
+
     fn want(&mut self, folder: Option<ItemId>, extent: Extent) {
         match (self.queue.get_mut(&folder), extent) {
             (Some(Extent::All), _) => {}
@@ -87,6 +102,7 @@ impl Scans {
 impl Engine {
     pub(super) fn touched_all(&mut self) {
         self.scans.next_look_ms = Some(self.now.ms + RESCAN_EVERY_MS);
+        self.scans.is_whole = true;
         self.scans.want(None, Extent::All);
         let there = |id: &ItemId| self.is_local_folder(*id) && !self.scans.missing.contains(id);
         let folders: Vec<ItemId> = self.trees.ids().filter(there).collect();
@@ -220,9 +236,14 @@ impl Engine {
 
     fn root_is_lost(&mut self, reason: String) {
         self.scans.root_lost = Some(reason);
+        self.scans.is_whole = false;
         self.scans.queue.clear();
         self.scans.missing.clear();
         self.scans.strangers.clear();
+        self.scans.doubtful.clear();
+        self.scans.hidden.clear();
+        // What is in a folder whose place another thing has got is gone all the same.
+        self.miss_orphans();
         self.scans.next_look_ms = Some(self.now.ms + ROOT_EVERY_MS);
     }
 
@@ -264,6 +285,9 @@ impl Engine {
             .map(|entry| entry.name.as_str())
             .chain(listing.skipped.iter().filter(|_| !planted!(UnreadableIsGone)).map(|skipped| skipped.name.as_str()))
             .collect();
+        let looked_for = |name: &Name| names.is_none_or(|names| names.contains(name));
+        let gone = |name: &Name| looked_for(name) && !present.contains(name.as_str());
+        self.scans.hidden.retain(|(at, name), _| *at != folder || !gone(name));
         let known: Vec<ItemId> = match names {
             None => {
                 self.trees.local_children(folder).filter(|(name, _)| !present.contains(name.as_str())).map(|(_, id)| id).collect()
@@ -276,7 +300,9 @@ impl Engine {
         };
         let mut gone = false;
         for id in known {
-            if !self.work.defer_look(id) {
+            if self.work.defer_look(id) {
+                self.scans.doubtful.insert(id);
+            } else {
                 self.miss(id);
                 gone = true;
             }
@@ -305,12 +331,16 @@ impl Engine {
 
     fn note_present(&mut self, folder: Option<ItemId>, entry: Entry) {
         if self.work.defer_look_at(folder, &entry.name) {
-            return;
+            return self.note_hidden(folder, &entry);
         }
+        self.scans.hidden.remove(&(folder, entry.name.clone()));
         let known = self.trees.local_at(folder, &entry.name);
         if let Some(id) = known {
             if self.work.defer_look(id) {
                 return;
+            }
+            if self.scans.doubtful.remove(&id) {
+                self.release_held();
             }
             if entry.ignored && self.is_newcomer(id) {
                 return self.miss(id);
@@ -322,6 +352,9 @@ impl Engine {
                     self.scans.want(Some(id), Extent::All);
                 }
                 self.note_stat(id, entry.stat);
+                if !entry.ignored {
+                    self.note_unignored(id);
+                }
                 return;
             }
             self.miss(id);
@@ -339,6 +372,42 @@ impl Engine {
             Some(_) | None => {}
         }
         self.scans.strangers.insert((folder, entry.name.clone()), entry);
+    }
+
+    /// Somebody moved an item to where an action is about to put another one: it is not gone, and is looked at when the action has ended.
+    fn note_hidden(&mut self, folder: Option<ItemId>, entry: &Entry) {
+        let owner = self.owner_of(entry.stat.file, entry.stat.kind);
+        if let Some(owner) = owner.filter(|&owner| self.work.expected_item(folder, &entry.name) != Some(owner)) {
+            self.scans.hidden.insert((folder, entry.name.clone()), owner);
+        }
+    }
+
+    /// What is hidden behind an action is not missing, unless its folder is.
+    fn spare_hidden(&mut self) {
+        let is_there = |trees: &Trees, missing: &BTreeSet<ItemId>, folder: Option<ItemId>| {
+            trees.folder_is_local(folder) && folder.is_none_or(|id| !missing.contains(&id))
+        };
+        let Scans { missing, hidden, .. } = &mut self.scans;
+        hidden.retain(|&(folder, _), _| is_there(&self.trees, missing, folder));
+        for &owner in hidden.values() {
+            let stays = self.trees.local(owner).is_some_and(|local| is_there(&self.trees, missing, local.place.parent));
+            if stays && missing.remove(&owner) {
+                self.trees.local_descendants(owner).iter().for_each(|below| {
+                    missing.remove(below);
+                });
+            }
+        }
+    }
+
+    /// Whether something that both sides had is missing, and nothing that was seen in this round can be it.
+    fn may_lose(&self) -> bool {
+        let seen: BTreeSet<ItemId> =
+            self.scans.strangers.values().filter_map(|entry| self.owner_of(entry.stat.file, entry.stat.kind)).collect();
+        self.scans.missing.iter().any(|id| {
+            let item = self.trees.get(*id);
+            let place = item.local.as_ref().map(|local| (local.place.parent, local.place.name.clone()));
+            item.synced.is_some() && !seen.contains(id) && !place.is_some_and(|place| self.scans.strangers.contains_key(&place))
+        })
     }
 
     /// Whether this is a file that is known under another spelling of the same name.
@@ -381,6 +450,11 @@ impl Engine {
         // What is in a missing folder is gone with it, or is seen again when the folder turns up.
         let missing = &self.scans.missing;
         self.scans.strangers.retain(|(folder, _), _| folder.is_none_or(|folder| !missing.contains(&folder)));
+        self.spare_hidden();
+        if !self.scans.is_whole && self.trees.local_count() <= TREE_MAX && self.may_lose() {
+            self.touched_all();
+            return self.start_scans();
+        }
         for pass in [Self::take_as_moved, Self::take_as_replaced, Self::take_as_new] {
             for ((folder, _), entry) in std::mem::take(&mut self.scans.strangers) {
                 if let Some(Stranger { folder, entry }) = pass(self, Stranger { folder, entry }) {
@@ -392,6 +466,7 @@ impl Engine {
                 return self.start_scans();
             }
         }
+        self.scans.is_whole = false;
         let mut missing = std::mem::take(&mut self.scans.missing);
         // What was put there after its folder was missed is gone with it, too.
         let later = missing.iter().flat_map(|&id| self.trees.local_children(Some(id))).map(|(_, child)| child);
@@ -495,15 +570,32 @@ impl Engine {
         self.put_local(id, Some(Local { place, stat, body, ignored }));
     }
 
+    /// No rule matches the item any more, perhaps because it gave way to another name: from now on it is told to the service.
+    fn note_unignored(&mut self, id: ItemId) {
+        if let Some(local) = self.trees.local(id).filter(|local| local.ignored).cloned() {
+            self.put_local(id, Some(Local { ignored: false, ..local }));
+        }
+    }
+
     /// What had vanished is on the disk again: it is not deleted, and does not count for the guard.
     fn came_back(&mut self, id: ItemId) {
         let waited = self.fresh.remove(&id).is_some();
         if self.held.remove(&id) || waited {
             self.guard.returned();
-            if !self.guard.still_holds(self.trees.local_count()) {
-                std::mem::take(&mut self.held).into_iter().for_each(|id| self.dirty(id));
-            }
+            self.release_held();
         }
+    }
+
+    /// Something that counted as gone is there: perhaps what is still gone is no mass.
+    fn release_held(&mut self) {
+        if !self.guard.still_holds(self.items_left()) {
+            std::mem::take(&mut self.held).into_iter().for_each(|id| self.dirty(id));
+        }
+    }
+
+    /// Items on the disk, without those that are perhaps gone.
+    fn items_left(&self) -> usize {
+        self.trees.local_count().saturating_sub(self.scans.doubtful.len())
     }
 
     /// These are on the disk no more.
@@ -521,7 +613,7 @@ impl Engine {
         for &id in &synced {
             self.fresh.insert(id, self.now.ms + DELETE_GRACE_MS);
         }
-        if self.guard.holds(synced.len(), self.trees.local_count(), self.now) {
+        if self.guard.holds(synced.len(), self.items_left(), self.now) {
             let pending: Vec<ItemId> = self.fresh.keys().copied().filter(|_| !planted!(GuardLetsRestPass)).collect();
             self.held.extend(pending.iter().copied());
             self.held.extend(synced);
@@ -539,7 +631,9 @@ fn known_body(stat: &Stat, place: &Place, item: &Item) -> Option<Body> {
         }
         Kind::File => {
             let local = item.local.as_ref().and_then(|local| Some((&local.stat, &local.place, local.body.as_ref()?)));
-            let synced = item.synced.as_ref().and_then(|synced| Some((synced.stat.as_ref()?, &synced.place, &synced.body)));
+            // What looked different meanwhile was changed, even if it looks as before again: on a disk with coarse times it may.
+            let synced = item.synced.as_ref().filter(|_| item.local.is_none());
+            let synced = synced.and_then(|synced| Some((synced.stat.as_ref()?, &synced.place, &synced.body)));
             let equal =
                 |&(seen, at, _): &(&Stat, &Place, &Body)| stat.same_content(seen) && !is_unexplained(stat, seen, at == place);
             let (_, _, body) = [local, synced].into_iter().flatten().find(equal)?;

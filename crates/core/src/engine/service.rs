@@ -368,7 +368,8 @@ fn rebase(synced: Synced, remote: &RemoteItem, past: Past) -> Option<Synced> {
         Past::Ours | Past::Other(_) if synced.version < remote.version => return Some(synced),
         Past::Ours | Past::Other(_) => {}
     }
-    let stat = synced.stat.filter(|_| same_bytes);
+    // A time that is another one than the service's now has to be told to it: no look counts as agreed on.
+    let stat = synced.stat.filter(|_| same_bytes && synced.modified == remote.modified);
     Some(Synced {
         version: remote.version,
         place: remote.place.clone(),

@@ -15,26 +15,11 @@ pub struct Waits {
     wanted: BTreeSet<ItemId>,
 }
 
-/// The item that has to change before the waiting one can go on, if it is one item.
-const fn target(wait: Wait) -> Option<ItemId> {
-    match wait {
-        Wait::LocalFolder(id)
-        | Wait::RemoteFolder(id)
-        | Wait::LocalOccupant(id)
-        | Wait::RemoteOccupant(id)
-        | Wait::Mover(id)
-        | Wait::Rules(id)
-        | Wait::LocalChild(id)
-        | Wait::RemoteChild(id) => Some(id),
-        Wait::Grace | Wait::Held => None,
-    }
-}
-
 impl Waits {
     /// Parks an item. Says whether its target is a folder that nobody wanted before.
     pub fn park(&mut self, id: ItemId, wait: Wait) -> Option<ItemId> {
         self.parked.insert(id, wait);
-        let target = target(wait)?;
+        let target = wait.target()?;
         self.by_target.entry(target).or_default().insert(id);
         let wants = matches!(wait, Wait::LocalFolder(_) | Wait::RemoteFolder(_));
         (wants && self.wanted.insert(target)).then_some(target)
@@ -42,7 +27,7 @@ impl Waits {
 
     /// Unparks an item; its target, if it waited for one.
     pub fn cancel(&mut self, id: ItemId) -> Option<ItemId> {
-        target(self.parked.remove(&id)?)
+        self.parked.remove(&id)?.target()
     }
 
     /// Forgets that the waiter waited for the target. Says whether that leaves a folder that nobody wants any more.
@@ -100,7 +85,7 @@ impl Waits {
                 | Wait::RemoteChild(_) => {}
                 Wait::Grace | Wait::Held => return None,
             }
-            at = target(wait)?;
+            at = wait.target()?;
             if at == id {
                 return breakable;
             }
@@ -126,7 +111,7 @@ impl Waits {
     pub fn circle(&self, first: ItemId) -> Vec<ItemId> {
         let mut members = vec![first];
         let mut at = first;
-        while let Some(next) = self.of(at).and_then(target).filter(|&next| next != first && members.len() < CHAIN_MAX) {
+        while let Some(next) = self.of(at).and_then(Wait::target).filter(|&next| next != first && members.len() < CHAIN_MAX) {
             members.push(next);
             at = next;
         }

@@ -171,6 +171,12 @@ impl Work {
         true
     }
 
+    /// The item that an action will put at a place.
+    pub(super) fn expected_item(&self, folder: Option<ItemId>, name: &Name) -> Option<ItemId> {
+        let op = self.expected.get(&(folder, name.key()))?;
+        self.ops.get(op).map(|op| op.item)
+    }
+
     pub(super) fn next_retry(&self) -> Option<u64> {
         self.retries.first().map(|&(at, _)| at)
     }

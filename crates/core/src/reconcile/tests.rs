@@ -199,6 +199,11 @@ fn a_file_deleted_there_goes_unless_it_changed_here() {
     let lives_on = Some((Status::Changed, 3));
     assert_eq!(deleted().change_local(X, |local| local.body = Some(file("b"))).committed(X), lives_on);
     assert_eq!(deleted().change_local(X, |local| local.place = place(0, "y")).committed(X), lives_on);
+    // An edit and a move whose acknowledgement was lost, and that somebody saw and deleted, are not news.
+    let known = |at, body: &str| nothing().remote_deleted(X, 3, place(0, at), file(body)).synced(X, 1, place(0, "x"), file("a"));
+    assert_eq!(known("x", "b").local(X, place(0, "x"), file("b")).step(X), Step::Disk(DiskStep::Trash));
+    assert_eq!(known("y", "a").local(X, place(0, "y"), file("a")).step(X), Step::Disk(DiskStep::Trash));
+    assert_eq!(known("x", "b").local(X, place(0, "x"), file("c")).committed(X), Some((Status::Changed, 4)));
 }
 
 #[test]

@@ -231,7 +231,7 @@ impl Twins {
                 3 => DiskAction::SetMeta { path: path.clone(), expect: stat.clone(), modified: time, executable },
                 4 => DiskAction::Move { from: look.path.clone(), expect: stat.clone(), to: other.clone(), into: None },
                 5 => DiskAction::Trash { path: path.clone(), expect: stat.clone() },
-                _ => DiskAction::RemoveFolder { path: path.clone(), expect: stat.clone() },
+                _ => DiskAction::RemoveFolder { path: path.clone(), expect: stat.clone(), rules: None },
             }
         };
         let (real, sim) = (action(&look.real, parent.map(|pair| pair.0)), action(&look.sim, parent.map(|pair| pair.1)));

@@ -162,7 +162,7 @@ impl Batch {
             DiskAction::Move { from, expect, to, into } => self.rename(&from, &expect, &to, into).await,
             DiskAction::SetMeta { path, expect, modified, executable } => self.set_meta(&path, &expect, modified, executable).await,
             DiskAction::Trash { path, expect } => self.trash(&path, &expect).await,
-            DiskAction::RemoveFolder { path, expect } => self.remove_folder(&path, &expect).await,
+            DiskAction::RemoveFolder { path, expect, rules } => self.remove_folder(&path, &expect, rules.as_ref()).await,
         }
     }
 
@@ -265,8 +265,10 @@ impl Batch {
         let after = self.calls.look_open(&file).await;
         self.touch(&file);
         match after {
-            Look::Here(found) if found.stat.size == expect.size => Ok(Applied::Present(found.stat)),
-            Look::Here(_) | Look::Absent | Look::Odd(_) => Ok(Applied::Present(expect.clone())),
+            Look::Here(found) if found.stat.size == expect.size && found.stat.modified.may_be_kept_of(modified) => {
+                Ok(Applied::Present(found.stat))
+            }
+            Look::Here(_) | Look::Absent | Look::Odd(_) => Ok(Applied::Present(Stat { modified, executable, ..expect.clone() })),
         }
     }
 

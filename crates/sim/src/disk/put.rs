@@ -7,7 +7,7 @@ use super::errno::{Errno, refused};
 use super::look::{Look, as_expected};
 use super::node::{Hold, Id};
 use super::trash::Why;
-use stacksync_core::engine::{Applied, ApplyError, Stat};
+use stacksync_core::engine::{Applied, ApplyError, Entry, Stat};
 use stacksync_core::planted;
 use stacksync_core::reconcile::RULES_NAME;
 use stacksync_core::values::{ItemPath, Kind, Name};
@@ -79,12 +79,15 @@ impl Batch {
         expect: &Stat,
     ) -> Result<(), ApplyError> {
         let failed = |errno| refused("replace", path, errno);
-        let ours = self.calls.identity(&staged.folder, &staged.name).await.map_err(failed)?;
+        let Look::Here(ours) = self.calls.look(&staged.folder, &staged.name).await.map_err(failed)? else {
+            return Err(ApplyError::Changed);
+        };
+        let ours = ours.stat;
         let aside = self.set_aside(&staged.folder, &staged.name, folder, path, Why::Replaced).await.map_err(failed)?;
         staged.given_away = true;
         let old_id = match self.exchange_away(&aside, folder, name, path).await {
             Ok(Some(id)) => id,
-            Ok(None) => return self.put_over_in_steps(aside, folder, name, path, expect).await,
+            Ok(None) => return self.put_over_in_steps(aside, &ours, folder, name, path, expect).await,
             Err(errno) => {
                 self.calls.unlink(&aside.folder, &aside.name).await.ok();
                 return Err(failed(errno));
@@ -97,11 +100,14 @@ impl Batch {
             Err(errno) => Err(failed(errno)),
         };
         if kept.is_err() {
-            // Back as it was. What comes out is ours, unless somebody wrote the path in this very moment: then it stays.
+            // Back as it was; unless somebody wrote to the path in this very moment: then that stays there, and the old one aside.
             self.calls.exchange(&aside.folder, &aside.name, &folder.handle, name).await.map_err(failed)?;
-            self.is_back(old_id);
-            if self.calls.identity(&aside.folder, &aside.name).await == Ok(ours) {
+            if self.is_still(&aside, &ours).await {
+                self.is_back(old_id);
                 self.calls.unlink(&aside.folder, &aside.name).await.ok();
+            } else {
+                self.calls.exchange(&aside.folder, &aside.name, &folder.handle, name).await.map_err(failed)?;
+                self.stays_aside(old_id);
             }
         }
         kept
@@ -121,13 +127,14 @@ impl Batch {
     async fn put_over_in_steps(
         &mut self,
         staged: Aside,
+        ours: &Stat,
         folder: &Folder,
         name: &Name,
         path: &ItemPath,
         expect: &Stat,
     ) -> Result<(), ApplyError> {
-        let put = self.put_in_steps(&staged, folder, name, path, expect).await;
-        if put.is_err() {
+        let put = self.put_in_steps(&staged, ours, folder, name, path, expect).await;
+        if put.is_err() && self.is_still(&staged, ours).await {
             self.calls.unlink(&staged.folder, &staged.name).await.ok();
         }
         self.touch(&folder.handle);
@@ -137,6 +144,7 @@ impl Batch {
     async fn put_in_steps(
         &mut self,
         staged: &Aside,
+        ours: &Stat,
         folder: &Folder,
         name: &Name,
         path: &ItemPath,
@@ -149,7 +157,12 @@ impl Batch {
         }
         let kept = self.keep(&old, old_id, path, Why::Replaced).await;
         if kept.is_err() && self.calls.rename_new(&folder.handle, name, &staged.folder, &staged.name).await.is_ok() {
-            self.put_back(&old, old_id, folder, name).await;
+            if self.is_still(staged, ours).await {
+                self.put_back(&old, old_id, folder, name).await;
+            } else {
+                self.calls.rename_new(&staged.folder, &staged.name, &folder.handle, name).await.ok();
+                self.stays_aside(old_id);
+            }
         }
         kept
     }
@@ -209,12 +222,22 @@ impl Batch {
         if self.calls.rename_new(&aside.folder, &aside.name, &folder.handle, name).await.is_ok() {
             self.is_back(id);
         } else {
-            self.calls.with(|machine| {
-                let path = machine.set_aside.get(&id).cloned().unwrap_or_default();
-                let contents = machine.contents(id, &path);
-                machine.kept(id, contents);
-            });
+            self.stays_aside(id);
         }
+    }
+
+    /// Whether what is there is what was staged, and nobody wrote to it.
+    async fn is_still(&self, staged: &Aside, ours: &Stat) -> bool {
+        let seen = self.calls.look(&staged.folder, &staged.name).await;
+        matches!(seen, Ok(Look::Here(found)) if found.stat.same_content(ours))
+    }
+
+    fn stays_aside(&self, id: Id) {
+        self.calls.with(|machine| {
+            let path = machine.set_aside.get(&id).cloned().unwrap_or_default();
+            let contents = machine.contents(id, &path);
+            machine.kept(id, contents);
+        });
     }
 
     fn is_aside(&self, id: Id, path: &ItemPath) {
@@ -244,8 +267,8 @@ impl Batch {
         Ok(Applied::Absent)
     }
 
-    /// Removes an empty folder; one that holds only ignored files goes to the trash with them.
-    pub async fn remove_folder(&mut self, path: &ItemPath, expect: &Stat) -> Result<Applied, ApplyError> {
+    /// Removes an empty folder; one that holds only ignored files, and these rules, goes to the trash with them.
+    pub async fn remove_folder(&mut self, path: &ItemPath, expect: &Stat, rules: Option<&Stat>) -> Result<Applied, ApplyError> {
         let failed = |errno| refused("remove", path, errno);
         let (folder, name) = self.parent(path).await?;
         match self.calls.look(&folder.handle, &name).await.map_err(failed)? {
@@ -255,10 +278,7 @@ impl Batch {
         match self.calls.rmdir(&folder.handle, &name).await {
             Ok(()) => self.touch(&folder.handle),
             Err(Errno::NotEmpty | Errno::Exist) => {
-                if !planted!(RemoveFull) {
-                    self.only_ignored(path).await?;
-                }
-                self.take_away_checked(&folder, &name, path, expect).await?;
+                self.take_away_checked(&folder, &name, path, expect, rules).await?;
             }
             Err(errno) => return Err(failed(errno)),
         }
@@ -266,23 +286,39 @@ impl Batch {
         Ok(Applied::Absent)
     }
 
-    /// For a folder: between the check and the rename a file may have been put into it. Then the folder comes back.
-    async fn take_away_checked(&mut self, folder: &Folder, name: &Name, path: &ItemPath, expect: &Stat) -> Result<(), ApplyError> {
+    /// For a folder: between the check and the rename a file may have been put into it, or the rules edited. Then the folder comes back.
+    async fn take_away_checked(
+        &mut self,
+        folder: &Folder,
+        name: &Name,
+        path: &ItemPath,
+        expect: &Stat,
+        rules: Option<&Stat>,
+    ) -> Result<(), ApplyError> {
         let handle = self.calls.open_folder(&self.root, path).await.map_err(|_| ApplyError::Changed)?;
         let before = self.calls.names(&handle).await.map_err(|errno| refused("list", path, errno))?;
+        if !planted!(RemoveFull) {
+            self.only_ignored(path, rules).await?;
+        }
         let (aside, id) = self.set_aside_expected(folder, name, path, expect).await?;
-        let after = match self.calls.node_at(&aside.folder, &aside.name) {
-            Some(id) => match self.calls.with(|machine| machine.fs.hold(id)) {
-                Ok(moved) => self.calls.names(&moved).await,
-                Err(errno) => Err(errno),
-            },
-            None => Err(Errno::NoEnt),
-        };
-        if after.as_ref() == Ok(&before) {
+        if self.is_as_before(id, &before, rules).await {
             return self.keep_or_put_back(&aside, id, folder, name, path).await;
         }
         self.put_back(&aside, id, folder, name).await;
         Err(ApplyError::Changed)
+    }
+
+    /// Whether a folder that was set aside holds these names, and these rules if any.
+    async fn is_as_before(&self, id: Id, names: &[Name], rules: Option<&Stat>) -> bool {
+        let Ok(moved) = self.calls.with(|machine| machine.fs.hold(id)) else { return false };
+        if let Some(rules) = rules.filter(|_| !planted!(RemoveFull)) {
+            let Ok(name) = super::trash::name_of(RULES_NAME) else { return false };
+            let seen = self.calls.look(&moved, &name).await;
+            if !matches!(seen, Ok(Look::Here(found)) if as_expected(&found.stat, rules)) {
+                return false;
+            }
+        }
+        self.calls.names(&moved).await.is_ok_and(|now| now == names)
     }
 
     async fn set_aside_expected(
@@ -312,14 +348,16 @@ impl Batch {
     }
 
     /// `Ok` if everything in the folder is ignored; then so is what is below its folders. The rules that say so go last, with the folder.
-    async fn only_ignored(&self, path: &ItemPath) -> Result<(), ApplyError> {
+    async fn only_ignored(&self, path: &ItemPath, rules: Option<&Stat>) -> Result<(), ApplyError> {
         super::calls::pause().await;
         let listing = self.calls.with(|machine| machine.scan(path, None)).map_err(|_| ApplyError::Changed)?;
         if let Some(odd) = listing.skipped.first() {
             let text = format!("{path} stays: it holds {:?}, which cannot be synced ({})", odd.name, odd.reason);
             return Err(ApplyError::Failed(text));
         }
-        let goes = |entry: &stacksync_core::engine::Entry| entry.ignored || entry.name.as_str() == RULES_NAME;
+        let are_rules =
+            |entry: &Entry| entry.name.as_str() == RULES_NAME && rules.is_some_and(|rules| as_expected(&entry.stat, rules));
+        let goes = |entry: &Entry| entry.ignored || are_rules(entry);
         if listing.entries.iter().all(goes) { Ok(()) } else { Err(ApplyError::Changed) }
     }
 }

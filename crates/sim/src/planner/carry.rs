@@ -17,20 +17,6 @@ fn broken<T>(rule: &'static str, text: impl std::fmt::Debug) -> Result<T, Broken
     Err(Broken { rule, text: format!("{text:?}") })
 }
 
-const fn target(wait: Wait) -> Option<ItemId> {
-    match wait {
-        Wait::LocalFolder(id)
-        | Wait::RemoteFolder(id)
-        | Wait::LocalOccupant(id)
-        | Wait::RemoteOccupant(id)
-        | Wait::Mover(id)
-        | Wait::Rules(id)
-        | Wait::LocalChild(id)
-        | Wait::RemoteChild(id) => Some(id),
-        Wait::Grace | Wait::Held => None,
-    }
-}
-
 impl Case {
     /// Until the plan has nothing left to do.
     pub fn carry_out(&mut self, tally: &mut Tally) -> Result<(), Broken> {
@@ -56,7 +42,7 @@ impl Case {
                 }
             }
             let wants = |wait: &Wait| matches!(wait, Wait::LocalFolder(_) | Wait::RemoteFolder(_));
-            let wanted = waits.values().filter(|wait| wants(wait)).filter_map(|&wait| target(wait)).collect();
+            let wanted = waits.values().filter(|wait| wants(wait)).filter_map(|wait| wait.target()).collect();
             let news = wanted != self.wanted;
             self.wanted = wanted;
             if !moved && !news {
@@ -309,7 +295,7 @@ fn breakable(waits: &BTreeMap<ItemId, Wait>, from: ItemId) -> Option<(ItemId, Wa
             Wait::RemoteOccupant(_) => found = found.or(Some((at, wait))),
             _ => {}
         }
-        at = target(wait)?;
+        at = wait.target()?;
         if at == from {
             return found;
         }

@@ -333,7 +333,9 @@ impl Case {
             let there = item.remote_live();
             let before = item.synced.as_ref();
             let edited = |body: &Body| body.kind() != Kind::Folder && before.is_none_or(|before| !before.body.same_bytes(body));
-            if let Some(here) = here.as_ref().filter(|body| edited(body)) {
+            // Whoever deleted the very bytes that are here knew of the edit.
+            let known = |body: &Body| item.remote.as_ref().is_some_and(|remote| remote.deleted && remote.body.same_bytes(body));
+            if let Some(here) = here.as_ref().filter(|body| edited(body) && !(before.is_some() && known(body))) {
                 promise.live.push((here.clone(), "an edit on the disk lives, whatever the service has"));
             }
             if let Some(there) = there.filter(|there| edited(&there.body)) {

@@ -138,7 +138,7 @@ fn what_is_deleted_goes_to_the_trash() {
 fn a_folder_goes_only_when_it_is_empty_or_holds_ignored_files() {
     for (variant, world) in worlds() {
         world.write(".syncignore", "*.o\n/d/build/\n");
-        let remove = || world.apply(DiskAction::RemoveFolder { path: path("d"), expect: world.stat("d") });
+        let remove = || world.apply(DiskAction::RemoveFolder { path: path("d"), expect: world.stat("d"), rules: None });
         fs::create_dir(world.at("d")).unwrap();
         assert_eq!(remove(), Ok(Applied::Absent), "{variant:?}: empty");
         world.write("d/a.o", "object");
@@ -149,7 +149,7 @@ fn a_folder_goes_only_when_it_is_empty_or_holds_ignored_files() {
         fs::create_dir(world.at("d/empty")).unwrap();
         assert_eq!(remove(), Err(ApplyError::Changed), "{variant:?}: a new empty folder");
         fs::remove_dir(world.at("d/empty")).unwrap();
-        let other = DiskAction::RemoveFolder { path: path("d"), expect: world.stat("d/build") };
+        let other = DiskAction::RemoveFolder { path: path("d"), expect: world.stat("d/build"), rules: None };
         assert_eq!(world.apply(other), Err(ApplyError::Changed), "{variant:?}: another folder");
         let _socket = std::os::unix::net::UnixListener::bind(world.at("d/s")).unwrap();
         assert!(matches!(remove(), Err(ApplyError::Failed(text)) if text.contains("socket")), "{variant:?}");
@@ -161,11 +161,28 @@ fn a_folder_goes_only_when_it_is_empty_or_holds_ignored_files() {
     }
 }
 
+#[test]
+fn rules_go_with_their_folder_only_as_the_plan_saw_them() {
+    for (variant, world) in worlds() {
+        let remove =
+            |rules: Option<Stat>| world.apply(DiskAction::RemoveFolder { path: path("d"), expect: world.stat("d"), rules });
+        world.write("d/.syncignore", "*.o\n");
+        world.write("d/a.o", "object");
+        assert_eq!(remove(None), Err(ApplyError::Changed), "{variant:?}: rules that the plan did not see");
+        let seen = world.stat("d/.syncignore");
+        world.write("d/.syncignore", "*.o\n*.a\n");
+        assert_eq!(remove(Some(seen)), Err(ApplyError::Changed), "{variant:?}: edited since");
+        assert_eq!(remove(Some(world.stat("d/.syncignore"))), Ok(Applied::Absent), "{variant:?}");
+        assert_eq!(world.trash(), trashed(&[("d/.syncignore", "*.o\n*.a\n"), ("d/a.o", "object")]), "{variant:?}");
+        world.assert_clean("rules");
+    }
+}
+
 fn remove_gone(world: &World) -> Result<Applied, ApplyError> {
     fs::create_dir(world.at("d")).unwrap();
     let expect = world.stat("d");
     fs::remove_dir(world.at("d")).unwrap();
-    world.apply(DiskAction::RemoveFolder { path: path("d"), expect })
+    world.apply(DiskAction::RemoveFolder { path: path("d"), expect, rules: None })
 }
 
 /// Each file that went to the trash from another folder than the one before kept that folder of the trash open.

@@ -159,6 +159,6 @@ fn actions(stat: &Stat, folder: &Stat) -> Vec<DiskAction> {
         DiskAction::SetMeta { path: path("d/file"), expect: stat.clone(), modified: OLD, executable: true },
         DiskAction::Trash { path: path("d/file"), expect: stat.clone() },
         DiskAction::MakeLink { path: path("d/file"), into: None, target: "x".into(), replaces: Some(stat.clone()) },
-        DiskAction::RemoveFolder { path: path("d/sub"), expect: folder.clone() },
+        DiskAction::RemoveFolder { path: path("d/sub"), expect: folder.clone(), rules: None },
     ]
 }

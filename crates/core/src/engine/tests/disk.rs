@@ -240,7 +240,7 @@ impl Disk {
                 self.unlink(path);
                 Ok(Applied::Absent)
             }
-            DiskAction::RemoveFolder { path, expect } => {
+            DiskAction::RemoveFolder { path, expect, .. } => {
                 let inode = self.expect(path, expect)?;
                 if self.children(inode).is_none_or(|children| !children.is_empty()) {
                     return Err(ApplyError::Changed);

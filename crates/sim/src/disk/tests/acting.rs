@@ -111,7 +111,7 @@ fn folders_go_when_they_hold_nothing_that_is_synced() {
         disk.make_folder(&path("d")).unwrap();
         let remove = |disk: &mut Disk| {
             let expect = stat(disk, "d");
-            apply(disk, DiskAction::RemoveFolder { path: path("d"), expect }, None)
+            apply(disk, DiskAction::RemoveFolder { path: path("d"), expect, rules: None }, None)
         };
         disk.make_file(&path("d/a.o"), b"object".to_vec()).unwrap();
         disk.make_file(&path("d/b"), b"new".to_vec()).unwrap();
