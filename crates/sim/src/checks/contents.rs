@@ -31,9 +31,16 @@ pub struct Contents {
     saved: BTreeMap<Key, stacksync_core::values::Body>,
     /// Contents that a person left, by member: after a loss of power parts of them may be left.
     left_by_person: HashMap<usize, Vec<Arc<Vec<u8>>>>,
+    /// What people who write slowly wrote into a file that was aside, or anywhere else: it may be put back and show up.
+    written: HashMap<Key, Arc<Vec<u8>>>,
     /// Contents that no look can tell from what was there before: nothing is promised about them.
     invisible: HashSet<Key>,
+    /// What was seen on each disk first with the same path, length, time and mode.
+    looks: HashMap<Look, Key>,
 }
+
+/// Member, path, length, time, executable bit.
+type Look = (usize, String, usize, i64, bool);
 
 impl Contents {
     /// Whether a content is one that no look can tell from what was there before.
@@ -56,8 +63,22 @@ impl Contents {
         bytes_of(change.paths.get(path).and_then(|at| at.before.as_ref()))
     }
 
+    /// Contents that look like another one that was at the same path before, though perhaps not right before.
+    fn note_looks(&mut self, change: &Change) {
+        for (path, at) in &change.paths {
+            let Some(entry) = &at.now else { continue };
+            let Some(key) = entry.key.filter(|key| at.before.as_ref().and_then(|old| old.key) != Some(*key)) else { continue };
+            let seen = &entry.seen;
+            let look = (change.member, path.clone(), seen.bytes.len(), seen.modified_ns, seen.executable);
+            if *self.looks.entry(look).or_insert(key) != key && change.by == By::Person {
+                self.invisible.insert(key);
+            }
+        }
+    }
+
     /// A disk changed.
     pub fn changed(&mut self, world: &World, change: &Change, facts: &Facts) -> Result<(), Failure> {
+        self.note_looks(change);
         match change.by {
             By::Person => {
                 // Also where times are fine: within one tick of a clock a new file may get the number of the one before.
@@ -70,10 +91,26 @@ impl Contents {
         Ok(())
     }
 
+    /// Somebody who writes piece by piece wrote into a file, wherever that is now; this is what it holds.
+    pub fn wrote(&mut self, member: usize, bytes: &Arc<Vec<u8>>) {
+        self.left_by_person.entry(member).or_default().push(Arc::clone(bytes));
+        // The piece comes after what was there.
+        let goes_on = |owed: &Owed| owed.member == member && bytes.len() > owed.bytes.len() && bytes.starts_with(&owed.bytes);
+        self.owed.retain(|_, owed| !goes_on(owed));
+        if let Some(key) = key_of_bytes(bytes) {
+            self.written.insert(key, Arc::clone(bytes));
+        }
+    }
+
     fn by_person(&mut self, change: &Change) {
+        // A copy may be torn as well as what is new.
+        let put = change.paths.values().filter_map(|at| {
+            let now = at.now.as_ref().filter(|now| now.key.is_some())?;
+            (at.before.as_ref().and_then(|old| old.key) != now.key).then(|| bytes_of(Some(now)))
+        });
+        self.left_by_person.entry(change.member).or_default().extend(put);
         for (key, path) in change.came() {
             let bytes = Self::bytes_now(change, path);
-            self.left_by_person.entry(change.member).or_default().push(Arc::clone(&bytes));
             if self.whole.insert(key) && !self.invisible.contains(&key) {
                 self.owed.insert(key, Owed { path: path.to_owned(), member: change.member, bytes });
             }
@@ -84,10 +121,16 @@ impl Contents {
         }
     }
 
-    fn by_client(&self, world: &World, change: &Change, facts: &Facts) -> Result<(), Failure> {
+    fn by_client(&mut self, world: &World, change: &Change, facts: &Facts) -> Result<(), Failure> {
         let name = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
         for (key, path) in change.came() {
-            if !self.whole.contains(&key) {
+            if self.whole.contains(&key) {
+                continue;
+            }
+            if let Some(bytes) = self.written.remove(&key) {
+                self.whole.insert(key);
+                self.owed.insert(key, Owed { path: path.to_owned(), member: change.member, bytes });
+            } else {
                 let bytes = Self::bytes_now(change, path);
                 let text =
                     format!("{} shows {path} with bytes that nobody wrote: {:?}", facts.who(world, change.member), name(&bytes));
@@ -112,9 +155,14 @@ impl Contents {
     }
 
     /// An action took a content away for good: as it was when the client looked at it last.
-    pub fn removed(&self, world: &World, happened: &Happened, facts: &Facts) -> Result<(), Failure> {
+    pub fn removed(&mut self, world: &World, happened: &Happened, facts: &Facts) -> Result<(), Failure> {
         let Happened::Removed { workspace, removed, .. } = happened else { return Ok(()) };
-        let Some(key) = key_of_bytes(&removed.bytes).filter(|_| !removed.in_folder) else { return Ok(()) };
+        let Some(key) = key_of_bytes(&removed.bytes) else { return Ok(()) };
+        if removed.in_folder && removed.ignored && removed.trashed {
+            // Nobody but this disk ever had it; with its folder it went to where its owner finds it.
+            self.owed.remove(&key);
+            return Ok(());
+        }
         let known = self.invisible.contains(&key)
             || world.service_has_content(*workspace, &key)
             || (facts.storage_failed && self.saved.contains_key(&key));

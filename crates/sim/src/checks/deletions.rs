@@ -30,6 +30,8 @@ struct Life {
 #[derive(Debug, Default)]
 pub struct Deletions {
     lives: HashMap<Key, Life>,
+    /// Live items as they were saved last.
+    live: HashMap<ItemId, RemoteItem>,
     /// By member: items that vanished at once, and how many of their deletions were saved.
     guarded: HashMap<usize, (HashSet<ItemId>, usize)>,
 }
@@ -99,6 +101,7 @@ impl Deletions {
 
     /// A deletion was saved. Of what the watcher lost the engine learns later: then it did not vanish at once.
     pub fn saved(&mut self, world: &World, member: usize, item: &RemoteItem, facts: &Facts) -> Result<(), Failure> {
+        self.note_move(item);
         if facts.saw(Fault::EventLost) || facts.saw(Fault::EventLate) {
             return Ok(());
         }
@@ -113,6 +116,16 @@ impl Deletions {
             return fail(world, Check::GuardHolds, text);
         }
         Ok(())
+    }
+
+    /// A move is a change, and beats the deletion of somebody who did not know of it; whose disk made it, with which content, shows only
+    /// in what was saved.
+    fn note_move(&mut self, item: &RemoteItem) {
+        let before = if item.deleted { self.live.remove(&item.id) } else { self.live.insert(item.id, item.clone()) };
+        let moved = |before: &RemoteItem| before.place != item.place && before.body.same_bytes(&item.body);
+        if let Some(key) = key_of_body(&item.body).filter(|_| before.as_ref().is_some_and(moved)) {
+            self.lives.entry(key).or_default().touched += 1;
+        }
     }
 
     /// What one person made, and one person deleted or overwrote, and nobody else did anything with, is not live.

@@ -2,7 +2,7 @@
 
 use super::contents::Contents;
 use super::pictures::{Picture, key_of_body};
-use super::{Facts, fail};
+use super::{Facts, fail, said};
 use crate::outcome::{Check, Failure};
 use crate::world::World;
 use stacksync_core::values::{Body, ItemPath, Kind, RemoteItem};
@@ -16,15 +16,19 @@ pub fn disk(world: &World, number: usize, picture: &Picture, contents: &Contents
     let member = &world.members()[number];
     let who = facts.name(member.laptop, member.workspace);
     let service: BTreeMap<ItemPath, &RemoteItem> = world.service(member.workspace).picture();
+    let places = said::places(world, member.workspace);
+    let holds_all = places.values().all(|place| member.disk.holds(&place.to_string()));
+    let stays = |path: &String| !holds_all && ItemPath::parse(path).is_ok_and(|path| said::cannot_go(member, &places, &path));
     let mut on_disk: HashMap<String, &super::pictures::Entry> = picture
         .iter()
-        .filter(|(path, _)| !member.disk.is_ignored(path))
+        .filter(|(path, _)| !member.disk.is_ignored(path) && !stays(path))
         .map(|(path, entry)| (member.disk.spelling(path), entry))
         .collect();
     for (path, item) in &service {
+        let comes = holds_all || !said::cannot_come(member, &places, path);
         let path = member.disk.spelling(&path.to_string());
         let Some(entry) = on_disk.remove(&path) else {
-            if member.disk.is_ignored(&path) || !member.disk.holds(&path) {
+            if member.disk.is_ignored(&path) || !comes {
                 continue;
             }
             return fail(world, Check::AllEqual, format!("{who} does not have {path}"));

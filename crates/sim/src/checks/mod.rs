@@ -147,6 +147,12 @@ impl Checks {
                 self.guarded[*workspace].saved(world, member, item, &self.facts)?;
                 self.versions[*workspace].saved(world, *workspace, item, &self.held[member], &self.facts)
             }
+            Happened::Wrote { laptop, workspace, bytes } => {
+                let members = world.members().iter();
+                let member = members.clone().position(|member| (member.laptop, member.workspace) == (*laptop, *workspace));
+                self.contents[*workspace].wrote(member.unwrap_or_default(), bytes);
+                Ok(())
+            }
             Happened::WentBack { .. } => {
                 self.versions.iter_mut().for_each(Versions::forget);
                 Ok(())

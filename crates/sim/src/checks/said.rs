@@ -2,10 +2,10 @@
 
 use super::{Facts, fail};
 use crate::outcome::{Check, Failure};
-use crate::world::{Happened, World};
+use crate::world::{Happened, Member, World};
 use stacksync_core::commit::COMMIT_ITEMS_MAX;
-use stacksync_core::values::ItemPath;
-use std::collections::HashSet;
+use stacksync_core::values::{ItemId, ItemPath};
+use std::collections::{HashMap, HashSet};
 
 /// The engine's limits, as its sources name them: uploads, actions on the disk and commits under way.
 const UPLOADS_MAX: usize = 1_024;
@@ -69,7 +69,9 @@ pub fn at_rest(world: &World, facts: &Facts) -> Result<(), Failure> {
         let status = member.engine.status();
         let who = facts.name(member.laptop, member.workspace);
         // What a file system cannot hold is a problem, and is told.
-        let problem = status.problems.iter().find(|problem| member.disk.holds(&problem.path.to_string()));
+        let places = places(world, member.workspace);
+        let told = |path: &ItemPath| !member.disk.holds(&path.to_string()) || cannot_go(member, &places, path);
+        let problem = status.problems.iter().find(|problem| !told(&problem.path));
         let excused = !status.problems.is_empty();
         if problem.is_some() || (status.waiting > 0 && !excused) || status.held > 0 {
             let plan = member.engine.plan();
@@ -91,16 +93,53 @@ pub fn at_rest(world: &World, facts: &Facts) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Where the service has every item of a workspace.
+pub fn places(world: &World, workspace: usize) -> HashMap<ItemId, ItemPath> {
+    world.service(workspace).picture().into_iter().map(|(path, item)| (item.id, path)).collect()
+}
+
+/// Items that wait for each other's names, at most.
+const CHAIN_MAX: usize = 16;
+
+/// Whether what is at this path on the disk is an item that the service has at a path that this disk cannot hold, or where another such item
+/// is: it stays where it was, and that is told.
+pub fn cannot_go(member: &Member, places: &HashMap<ItemId, ItemPath>, path: &ItemPath) -> bool {
+    let mut path = path.clone();
+    for _ in 0..CHAIN_MAX {
+        let Some(place) = member.engine.why(&path).and_then(|why| places.get(&why.id)) else { return false };
+        if !member.disk.holds(&place.to_string()) {
+            return true;
+        }
+        if *place == path {
+            return false;
+        }
+        path.clone_from(place);
+    }
+    false
+}
+
+/// Whether what the service has at this path cannot come to the disk: it cannot hold it, or something that cannot go is there, or where
+/// a folder above should be.
+pub fn cannot_come(member: &Member, places: &HashMap<ItemId, ItemPath>, path: &ItemPath) -> bool {
+    let mut above = ItemPath::top();
+    path.names().iter().any(|name| {
+        above = above.join(name);
+        !member.disk.holds(&above.to_string()) || cannot_go(member, places, &above)
+    })
+}
+
 /// More paths are not asked about.
 const PATHS_ASKED: usize = 40;
 
-fn why(world: &World, facts: &Facts, member: &crate::world::Member) -> Result<(), Failure> {
+fn why(world: &World, facts: &Facts, member: &Member) -> Result<(), Failure> {
     let who = facts.name(member.laptop, member.workspace);
+    let places = places(world, member.workspace);
     for (path, item) in world.service(member.workspace).picture().into_iter().take(PATHS_ASKED) {
         let path: ItemPath = path;
         let why = member.engine.why(&path);
         let held = member.disk.holds(&path.to_string());
         let agrees = !held
+            || cannot_come(member, &places, &path)
             || why.as_ref().is_some_and(|why| {
                 let remote = why.item.remote.as_ref();
                 why.id == item.id && remote.is_some_and(|remote| remote.version == item.version) && why.next.action == "nothing"

@@ -7,17 +7,18 @@ use super::flavour::{Flavour, Home};
 use super::fs::Fs;
 use super::node::{Data, Hold, Id, Node};
 use super::pen::{Broom, Pen};
-use super::rules::{OWN_PREFIX, OWN_SUFFIX};
+use super::rules::{FolderRules, OWN_PREFIX, OWN_SUFFIX};
 use super::shown::Shown;
 use super::trash::{Stamp, name_of};
 use super::{Removed, batch};
 use crate::random::Random;
 use crate::scenario::{Fault, Rates};
 use stacksync_core::engine::{Applied, ApplyError, FileId, Stat};
-use stacksync_core::values::{ItemPath, Name};
+use stacksync_core::values::{ItemPath, Kind, Name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 /// A fault of a disk lasts for so many calls at most.
 const CALLS_MAX: usize = 24;
@@ -71,8 +72,8 @@ pub(super) struct Machine {
     pub pens: Vec<Pen>,
     /// And of deleting.
     pub brooms: Vec<Broom>,
-    /// Whether one of them wrote since it was asked last.
-    pub written: bool,
+    /// What the files that they wrote to since it was asked last held then; empty for a deletion.
+    pub written: Vec<Arc<Vec<u8>>>,
     /// Pieces that people wrote slowly, so far.
     pub pieces: u64,
     /// Calls that the disk goes on to be full, and that the root stays lost.
@@ -133,7 +134,7 @@ impl Machine {
             applier: None,
             pens: Vec::new(),
             brooms: Vec::new(),
-            written: false,
+            written: Vec::new(),
             pieces: 0,
             full_for: 0,
             lost_for: 0,
@@ -256,14 +257,19 @@ impl Machine {
     /// What is in a node and below, as taken away from a path.
     pub fn contents(&self, what: Id, path: &ItemPath) -> Vec<Removed> {
         let mut found = Vec::new();
-        let mut next = vec![(what, path.clone())];
-        while let Some((id, path)) = next.pop() {
+        let folder = path.split().map(|(folder, _)| folder).unwrap_or_default();
+        let mut next = vec![(what, path.clone(), FolderRules::gather(&self.fs, self.top, &folder))];
+        while let Some((id, path, rules)) = next.pop() {
             let Some(node) = self.fs.nodes.get(id) else { continue };
             match &node.data {
                 Data::File(bytes) => {
-                    found.push(Removed { path, bytes: bytes.to_vec(), trashed: true, in_folder: id != what });
+                    let ignored = path.names().last().is_some_and(|name| rules.ignores(name, Kind::File));
+                    found.push(Removed { path, bytes: bytes.to_vec(), trashed: true, in_folder: id != what, ignored });
                 }
-                Data::Folder(children) => next.extend(children.values().map(|(name, id)| (*id, path.join(name)))),
+                Data::Folder(children) => {
+                    let below = path.names().last().map_or(rules.clone(), |name| rules.below(&self.fs, name, id));
+                    next.extend(children.values().map(|(name, id)| (*id, path.join(name), below.clone())));
+                }
                 Data::Link(_) | Data::Odd => {}
             }
         }

@@ -73,6 +73,8 @@ pub struct Removed {
     pub trashed: bool,
     /// Whether it went with a folder that held nothing but ignored files and their rules.
     pub in_folder: bool,
+    /// Whether an ignore rule matched it.
+    pub ignored: bool,
 }
 
 /// Whether something that takes several steps is done.
@@ -209,8 +211,8 @@ impl Disk {
         self.with(Machine::start);
     }
 
-    /// Whether somebody who writes piece by piece wrote another piece since this was asked last.
-    pub fn take_written(&mut self) -> bool {
+    /// What the files hold into which somebody wrote another piece since this was asked last, after each piece.
+    pub fn take_written(&mut self) -> Vec<Arc<Vec<u8>>> {
         self.with(|machine| std::mem::take(&mut machine.written))
     }
 

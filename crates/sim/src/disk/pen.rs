@@ -5,6 +5,7 @@ use super::machine::Machine;
 use super::node::Hold;
 use stacksync_core::values::ItemPath;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// The next piece is written after so many calls of the client, on average, or when the time has come.
 const CALLS_MEAN: u64 = 4;
@@ -60,7 +61,7 @@ impl Machine {
             self.brooms.remove(which);
         }
         if next.is_some_and(|path| self.remove_at(&path).is_ok()) {
-            self.written = true;
+            self.written.push(Arc::default());
             self.pieces += 1;
         }
     }
@@ -68,9 +69,10 @@ impl Machine {
     fn write_piece(&mut self, which: usize) {
         let pen = &mut self.pens[which];
         if let Some(piece) = pen.pieces.pop_front() {
-            self.written = true;
             self.pieces += 1;
             self.fs.write(pen.file.id, pen.offset, &piece).ok();
+            let bytes = self.fs.node(pen.file.id).ok().and_then(|node| node.bytes().cloned());
+            self.written.extend(bytes);
             pen.offset += piece.len();
             pen.due = self.fs.clock + PAUSE_NS;
         }

@@ -25,7 +25,7 @@ fn is_built_in(name: &str) -> bool {
 }
 
 /// The rules that hold in one folder.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct FolderRules {
     /// From the top down: how deep the file is, and what it says.
     files: Vec<String>,
@@ -40,12 +40,23 @@ impl FolderRules {
         let mut at = Some(top);
         rules.add_file(fs, at);
         for name in folder.names() {
-            rules.ignored_above = rules.ignored_above || rules.ignores(name, Kind::Folder);
             at = at.and_then(|at| fs.lookup(at, name).ok());
-            rules.depth += 1;
-            rules.add_file(fs, at);
+            rules.enter(fs, name, at);
         }
         rules
+    }
+
+    /// The rules for a folder of this name in it.
+    pub fn below(&self, fs: &Fs, name: &Name, folder: Id) -> Self {
+        let mut rules = self.clone();
+        rules.enter(fs, name, Some(folder));
+        rules
+    }
+
+    fn enter(&mut self, fs: &Fs, name: &Name, folder: Option<Id>) {
+        self.ignored_above = self.ignored_above || self.ignores(name, Kind::Folder);
+        self.depth += 1;
+        self.add_file(fs, folder);
     }
 
     fn add_file(&mut self, fs: &Fs, folder: Option<Id>) {

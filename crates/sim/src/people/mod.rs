@@ -142,7 +142,10 @@ pub fn act(disk: &mut Disk, random: &mut Random, habits: &Habits) -> Option<Done
         here
     });
     let operation = *drawn?;
-    let text = operation.carry_out(&mut Person::new(disk, random, habits.step))?;
+    let before = disk.changes();
+    let text = operation.carry_out(&mut Person::new(disk, random, habits.step));
+    // Who gave up half way did something all the same.
+    let text = text.or_else(|| (disk.changes() != before).then(|| "half way".to_owned()))?;
     Some(Done { operation, text })
 }
 

@@ -20,6 +20,15 @@ pub enum Happened {
         /// What.
         done: Done,
     },
+    /// A person who writes piece by piece wrote one, perhaps into a file that nobody sees at the moment.
+    Wrote {
+        /// Where.
+        laptop: usize,
+        /// In which folder.
+        workspace: usize,
+        /// What the file holds now.
+        bytes: Arc<Vec<u8>>,
+    },
     /// Something went wrong.
     Fault {
         /// What.

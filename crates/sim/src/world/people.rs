@@ -113,10 +113,12 @@ impl World {
     /// The disk was used: what the watcher saw, what went wrong, what was taken away.
     pub(super) fn after_disk(&mut self, number: usize) {
         let (laptop, workspace) = (self.members[number].laptop, self.members[number].workspace);
-        if self.members[number].disk.take_written() {
+        let written = self.members[number].disk.take_written();
+        if !written.is_empty() {
             let done = Done { operation: Operation::WriteSlowly, text: "goes on".into() };
             self.happened.push(Happened::Person { laptop, workspace, done });
         }
+        self.happened.extend(written.into_iter().map(|bytes| Happened::Wrote { laptop, workspace, bytes }));
         for fault in self.members[number].disk.take_faults() {
             self.note_fault(fault, Some(laptop));
         }

@@ -78,7 +78,13 @@ impl World {
     }
 
     fn come_to_rest(&mut self, checks: &mut dyn Observer) {
-        let items: u64 = self.members.iter().map(|member| self.views[member.workspace].items.len() as u64 + 50).sum();
+        // What the service does not know yet comes to everybody, too.
+        let largest = |workspace: usize| {
+            let disks = self.members.iter().filter(|member| member.workspace == workspace);
+            let on_disks = disks.map(|member| member.disk.paths().len()).max().unwrap_or_default();
+            on_disks.max(self.views[workspace].items.len()) as u64
+        };
+        let items: u64 = self.members.iter().map(|member| largest(member.workspace) + 50).sum();
         let steps_max = REST_STEPS + REST_STEPS_PER_ITEM * (items + u64::from(self.scenario.start) * self.members.len() as u64);
         self.rest(steps_max, &mut |world| world.observe(checks));
         self.look_again(checks);
