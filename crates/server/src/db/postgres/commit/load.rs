@@ -1,10 +1,14 @@
 //! Locking the workspaces of a batch and loading what the rule will ask for, in one round trip.
+//!
+//! A prepared statement keeps the plan that it was given when its tables were empty until the database counts them again, which is a
+//! minute later or more. So what looks up rows of tables that grow does it row by row (`LATERAL`, with an `OFFSET` that keeps it so): the
+//! database may not choose to read a whole table, however small it takes it to be.
 
 use super::judge::{Answered, Batch, Workspace};
 use super::picture::{Facts, Known, Lacking, Spot, numbers};
 use super::{Failed, Job};
 use crate::db::columns::parent_number;
-use crate::db::postgres::link::{Link, Query, query};
+use crate::db::postgres::link::{Link, Params, Query, query};
 use crate::db::postgres::rows::{self, ITEM_COLUMNS, column, item_columns, unsigned};
 use stacksync_core::commit::FOLDER_DEPTH_MAX;
 use stacksync_core::decide::Quota;
@@ -28,46 +32,58 @@ const MEMBERS: Query = query!(
     UUID_ARRAY
 );
 const ANSWERS: Query = query!(
-    "SELECT a.device, a.request, a.fingerprint, a.answer FROM unnest($1, $2) q (device, request) \
-     JOIN answers a ON a.device = q.device AND a.request = q.request",
+    "SELECT q.device, q.request, a.fingerprint, a.answer FROM unnest($1, $2) q (device, request), \
+     LATERAL (SELECT * FROM answers WHERE device = q.device AND request = q.request OFFSET 0) a",
     UUID_ARRAY,
     INT8_ARRAY
 );
-const ITEMS: Query = query!(concat!("SELECT ", item_columns!("i"), ", i.workspace FROM items i WHERE i.id = ANY($1)"), INT8_ARRAY);
+const ITEMS: Query = query!(
+    concat!(
+        "SELECT ",
+        item_columns!("i"),
+        ", i.workspace FROM unnest($1) q (id), LATERAL (SELECT * FROM items WHERE id = q.id OFFSET 0) i"
+    ),
+    INT8_ARRAY
+);
 const FOLDERS_ABOVE: Query = query!(
     concat!(
-        "WITH RECURSIVE above (id, parent, depth) AS (SELECT id, parent, 0 FROM items WHERE id = ANY($1) UNION ALL \
-         SELECT i.id, i.parent, a.depth + 1 FROM above a JOIN items i ON i.id = a.parent WHERE a.depth <= $2) SELECT ",
+        "WITH RECURSIVE above (id, parent, depth) AS (SELECT i.id, i.parent, 0 FROM unnest($1) q (id), \
+         LATERAL (SELECT * FROM items WHERE id = q.id OFFSET 0) i UNION ALL \
+         SELECT i.id, i.parent, a.depth + 1 FROM above a, LATERAL (SELECT * FROM items WHERE id = a.parent OFFSET 0) i \
+         WHERE a.depth <= $2) SELECT ",
         item_columns!("i"),
-        ", i.workspace FROM items i WHERE i.id IN (SELECT id FROM above)"
+        ", i.workspace FROM (SELECT DISTINCT id FROM above) a, LATERAL (SELECT * FROM items WHERE id = a.id OFFSET 0) i"
     ),
     INT8_ARRAY,
     INT4
 );
 const NAMES: Query = query!(
-    "SELECT w.id, i.parent, i.name_key, i.id FROM unnest($1, $2, $3) q (workspace, parent, name_key) \
-     JOIN workspaces w ON w.id = q.workspace \
-     JOIN items i ON i.workspace = w.number AND i.parent = q.parent AND i.name_key = q.name_key",
+    "SELECT w.id, q.parent, q.name_key, i.id FROM unnest($1, $2, $3) q (workspace, parent, name_key) \
+     JOIN workspaces w ON w.id = q.workspace, \
+     LATERAL (SELECT id FROM items WHERE workspace = w.number AND parent = q.parent AND name_key = q.name_key OFFSET 0) i",
     UUID_ARRAY,
     INT8_ARRAY,
     TEXT_ARRAY
 );
 /// Of each folder whether a live item is in it that the batch does not name.
 const CHILDREN: Query = query!(
-    "SELECT q.id, EXISTS (SELECT 1 FROM items c WHERE c.workspace = f.workspace AND c.parent = q.id AND c.name_key IS NOT NULL \
-     AND c.id <> ALL($2)) FROM unnest($1) q (id) JOIN items f ON f.id = q.id",
+    "SELECT q.id, coalesce((SELECT true FROM items c WHERE c.workspace = f.workspace AND c.parent = q.id AND c.name_key IS NOT NULL \
+     AND c.id <> ALL($2) LIMIT 1), false) FROM unnest($1) q (id), LATERAL (SELECT workspace FROM items WHERE id = q.id OFFSET 0) f",
     INT8_ARRAY,
     INT8_ARRAY
 );
+/// Of each workspace the last one. In the order of the index: the rows of the past, of which there are many until they are cleared away,
+/// are passed over there.
 const FOREIGN_NOTICES: Query = query!(
-    "SELECT workspace, max(id) FROM notices WHERE workspace = ANY($1) AND instance IS DISTINCT FROM $2 GROUP BY workspace",
+    "SELECT q.workspace, n.id FROM unnest($1) q (workspace), LATERAL (SELECT id FROM notices \
+     WHERE workspace = q.workspace AND instance IS DISTINCT FROM $2 ORDER BY id DESC LIMIT 1) n",
     UUID_ARRAY,
     UUID
 );
 const FOLDERS_BELOW: Query = query!(
     "WITH RECURSIVE below (id, parent, depth) AS (SELECT i.id, i.parent, 1 FROM items i WHERE i.parent = $1 AND i.kind = 1 \
-     AND i.name_key IS NOT NULL UNION ALL SELECT i.id, i.parent, b.depth + 1 FROM below b JOIN items i ON i.parent = b.id \
-     AND i.kind = 1 AND i.name_key IS NOT NULL WHERE b.depth <= $2) SELECT id, parent FROM below",
+     AND i.name_key IS NOT NULL UNION ALL SELECT i.id, i.parent, b.depth + 1 FROM below b, LATERAL (SELECT * FROM items \
+     WHERE parent = b.id AND kind = 1 AND name_key IS NOT NULL OFFSET 0) i WHERE b.depth <= $2) SELECT id, parent FROM below",
     INT8,
     INT4
 );
@@ -144,36 +160,38 @@ pub(super) async fn load(link: &Link, jobs: &[Job], owner: Option<Uuid>) -> Resu
     let deleted = numbers(&wanted.deleted_folders);
     let depth = FOLDER_DEPTH_MAX as i32 + 1;
     let (begin, _) = Link::border();
-    let found = link
-        .pipeline(&[
-            (begin, &[]),
-            (&LOCK_WORKSPACES, &[&wanted.workspaces]),
-            (&LOCK_OWNERS, &[&wanted.workspaces]),
-            (&MEMBERS, &[&wanted.member_of, &wanted.members]),
-            (&ANSWERS, &[&wanted.devices, &wanted.requests]),
-            (&ITEMS, &[&items]),
-            (&FOLDERS_ABOVE, &[&above, &depth]),
-            (&NAMES, &[&wanted.name_workspaces, &wanted.name_parents, &wanted.name_keys]),
-            (&CHILDREN, &[&deleted, &named]),
-            (&FOREIGN_NOTICES, &[&wanted.workspaces, &owner]),
-        ])
-        .await?;
+    let always: [(&Query, Params<'_>); 8] = [
+        (begin, &[]),
+        (&LOCK_WORKSPACES, &[&wanted.workspaces]),
+        (&LOCK_OWNERS, &[&wanted.workspaces]),
+        (&MEMBERS, &[&wanted.member_of, &wanted.members]),
+        (&ANSWERS, &[&wanted.devices, &wanted.requests]),
+        (&ITEMS, &[&items]),
+        (&NAMES, &[&wanted.name_workspaces, &wanted.name_parents, &wanted.name_keys]),
+        (&FOREIGN_NOTICES, &[&wanted.workspaces, &owner]),
+    ];
+    let of_folders: [(bool, &Query, Params<'_>); 2] =
+        [(!above.is_empty(), &FOLDERS_ABOVE, &[&above, &depth]), (!deleted.is_empty(), &CHILDREN, &[&deleted, &named])];
+    let needed = of_folders.iter().filter(|(needed, ..)| *needed).map(|&(_, query, params)| (query, params));
+    let calls: Vec<_> = always.into_iter().chain(needed).collect();
+    let mut found = link.pipeline(&calls).await?.into_iter();
     let mut batch = Batch::default();
-    let [_, locked, owners, members, answers, items, above, names, children, notices] = &found[..] else {
-        return Ok(batch);
-    };
-    read_workspaces(&mut batch, locked, notices)?;
-    for row in owners {
+    let mut next = || found.next().unwrap_or_default();
+    let [_, locked, owners, members, answers, items, names, notices] = std::array::from_fn(|_| next());
+    let above = if above.is_empty() { Vec::new() } else { next() };
+    let children = if deleted.is_empty() { Vec::new() } else { next() };
+    read_workspaces(&mut batch, &locked, &notices)?;
+    for row in &owners {
         batch.quotas.insert(column(row, 0)?, Quota { limit: unsigned(row, 1)?, used: unsigned(row, 2)? });
     }
-    for row in members {
+    for row in &members {
         batch.members.insert((WorkspaceId(column(row, 0)?), UserId(column(row, 1)?)));
     }
-    for row in answers {
+    for row in &answers {
         let answered = Answered { fingerprint: column(row, 2)?, answer: column(row, 3)? };
         batch.answers.insert((DeviceId(column(row, 0)?), column(row, 1)?), answered);
     }
-    read_facts(&mut batch, &wanted, [items, above, names, children])?;
+    read_facts(&mut batch, &wanted, [&items, &above, &names, &children])?;
     Ok(batch)
 }
 
