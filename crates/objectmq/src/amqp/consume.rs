@@ -20,13 +20,15 @@ use lapin::options::{
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Consumer, ErrorKind};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Notices that are handed out to one follower and not dealt with.
 pub const NOTICES_UNSETTLED_MAX: usize = 512;
+/// Deliveries that are settled together.
+const SETTLED_TOGETHER_MAX: usize = 256;
 /// How long a channel waits for what it handed out, when it is told to end.
 const LAST_SETTLED_WAIT: Duration = Duration::from_secs(60);
 
@@ -162,12 +164,13 @@ impl Consuming {
         let (settler, mut settled) = mpsc::unbounded_channel();
         let settler = Arc::new(Outstanding(settler));
         // What was handed out and not settled.
-        let mut ackers = HashMap::new();
+        let mut ackers = BTreeMap::new();
+        let mut together = Vec::with_capacity(SETTLED_TOGETHER_MAX);
         loop {
             tokio::select! {
                 biased;
                 why = link.ended() => return Ended::Lost(why),
-                Some(settled) = settled.recv() => self.settle(&mut ackers, settled).await,
+                _ = settled.recv_many(&mut together, SETTLED_TOGETHER_MAX) => self.settle(&mut ackers, &mut together).await,
                 () = told(stop) => break,
                 delivery = consumer.next() => match delivery {
                     None => return Ended::Lost("the broker ended the consumer".to_owned()),
@@ -185,9 +188,8 @@ impl Consuming {
         }
         drop(settler);
         let rest = async {
-            while !ackers.is_empty() {
-                let Some(last) = settled.recv().await else { return };
-                self.settle(&mut ackers, last).await;
+            while !ackers.is_empty() && settled.recv_many(&mut together, SETTLED_TOGETHER_MAX).await > 0 {
+                self.settle(&mut ackers, &mut together).await;
             }
         };
         tokio::select! {
@@ -199,7 +201,7 @@ impl Consuming {
         Ended::Stopped
     }
 
-    async fn hand_out(&self, mut delivery: Delivery, settler: &Arc<Outstanding>, ackers: &mut HashMap<u64, lapin::Acker>) {
+    async fn hand_out(&self, mut delivery: Delivery, settler: &Arc<Outstanding>, ackers: &mut Ackers) {
         let message = incoming(&mut delivery);
         let queue = match &self.purpose {
             Purpose::Replies { sink, .. } => return sink.answer(message),
@@ -215,27 +217,42 @@ impl Consuming {
         }
     }
 
-    async fn settle(&self, ackers: &mut HashMap<u64, lapin::Acker>, settled: Settled) {
-        let tag = match &settled {
-            Settled::Done(tag) | Settled::Again(tag) | Settled::Dead(tag, ..) => tag,
-        };
-        let Some(acker) = ackers.remove(tag) else { return };
-        let done = match settled {
-            Settled::Done(_) => acker.ack(BasicAckOptions::default()).await,
-            Settled::Again(_) => acker.nack(BasicNackOptions { requeue: true, ..BasicNackOptions::default() }).await,
-            Settled::Dead(_, parcel, why) => {
-                self.shared.stats.dead.add(1);
-                if self.shared.bury(self.name(), &parcel.message, &why).await {
-                    acker.ack(BasicAckOptions::default()).await
-                } else {
-                    acker.reject(BasicRejectOptions { requeue: false }).await
+    /// Settles what was dealt with: what has nothing unsettled before it by one acknowledgement.
+    async fn settle(&self, ackers: &mut Ackers, together: &mut Vec<Settled>) {
+        let mut done = Vec::with_capacity(together.len());
+        for settled in together.drain(..) {
+            match settled {
+                Settled::Done(tag) => done.extend(ackers.remove(&tag).map(|acker| (tag, acker))),
+                Settled::Again(tag) => {
+                    let Some(acker) = ackers.remove(&tag) else { continue };
+                    // The channel ended, if it fails: the broker hands it out again.
+                    let _ = acker.nack(BasicNackOptions { requeue: true, ..BasicNackOptions::default() }).await;
+                }
+                Settled::Dead(tag, parcel, why) => {
+                    let Some(acker) = ackers.remove(&tag) else { continue };
+                    self.shared.stats.dead.add(1);
+                    let _ = if self.shared.bury(self.name(), &parcel.message, &why).await {
+                        acker.ack(BasicAckOptions::default()).await
+                    } else {
+                        acker.reject(BasicRejectOptions { requeue: false }).await
+                    };
                 }
             }
-        };
-        // The channel ended: the broker hands it out again.
-        let _ = done;
+        }
+        done.sort_unstable_by_key(|(tag, _)| *tag);
+        let unsettled = ackers.keys().next().copied().unwrap_or(u64::MAX);
+        let alone = done.split_off(done.partition_point(|(tag, _)| *tag < unsettled));
+        if let Some((_, last)) = done.pop() {
+            let _ = last.ack(BasicAckOptions { multiple: true }).await;
+        }
+        for (_, acker) in alone {
+            let _ = acker.ack(BasicAckOptions::default()).await;
+        }
     }
 }
+
+/// What was handed out and not settled, by tag.
+type Ackers = BTreeMap<u64, lapin::Acker>;
 
 /// Tells the consumer's task what became of what it handed out.
 struct Outstanding(mpsc::UnboundedSender<Settled>);

@@ -10,6 +10,8 @@ use std::collections::HashMap;
 
 /// Texts up to this length, in bytes, are written once.
 const SHARED_TEXT_BYTES_MAX: usize = 256;
+/// Room that a stream has at first: about what a commit's notice takes.
+const BYTES_AT_FIRST: usize = 2_048;
 /// Longest block of data with a length of one byte.
 const SHORT_BLOCK_BYTES_MAX: usize = 255;
 
@@ -29,9 +31,11 @@ pub struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// An empty stream, of objects of this catalog.
     pub fn new(catalog: &'a Catalog) -> Writer<'a> {
+        let mut bytes = Vec::with_capacity(BYTES_AT_FIRST);
+        bytes.extend_from_slice(&HEADER);
         Writer {
             catalog,
-            bytes: HEADER.to_vec(),
+            bytes,
             next_handle: tag::FIRST_HANDLE,
             classes: HashMap::new(),
             signatures: HashMap::new(),
@@ -110,8 +114,7 @@ impl<'a> Writer<'a> {
 
     /// Begins a description, unless it was written before. What follows it is the one above.
     fn describe(&mut self, name: &str, uid: i64, flags: u8, fields: &[DescriptorField]) -> bool {
-        if let Some(&handle) = self.classes.get(name) {
-            self.reference(handle);
+        if self.described(name) {
             return false;
         }
         self.bytes.push(tag::CLASS_DESCRIPTION);
@@ -132,7 +135,16 @@ impl<'a> Writer<'a> {
         true
     }
 
+    /// Refers to a description, if it was written before.
+    fn described(&mut self, name: &str) -> bool {
+        let handle = self.classes.get(name).copied();
+        handle.inspect(|&handle| self.reference(handle)).is_some()
+    }
+
     fn shape(&mut self, shape: &Shape) {
+        if self.described(shape.name) {
+            return;
+        }
         let fields: Vec<DescriptorField> = shape
             .fields
             .iter()
@@ -147,6 +159,9 @@ impl<'a> Writer<'a> {
     }
 
     fn class(&mut self, class: &Class) -> Result<(), JavaError> {
+        if self.described(class.name) {
+            return Ok(());
+        }
         let of_field = |field: &super::Field| {
             let (code, class) = field.kind.signature();
             DescriptorField { code, name: field.name.into(), class: class.into() }

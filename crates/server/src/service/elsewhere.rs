@@ -1,7 +1,7 @@
 //! Notices beyond this process, over the message broker: to the other instances of the service, whose devices follow the same
 //! workspaces, and to clients of the original, in their own form.
 //!
-//! Notices of one workspace go out in order; those of many go out at the same time. While there is no broker they wait, up to a limit:
+//! Notices of one workspace go out in order; those of many go out at the same time, and to the other instances together. While there is no broker they wait, up to a limit:
 //! a notice is a hint, and a device that misses one asks.
 
 use super::OriginalDoor;
@@ -31,6 +31,10 @@ const RELAY: &str = "relay";
 const LANES: usize = 32;
 /// Notices that wait for one of these to go out.
 const WAITING_MAX: usize = 512;
+/// Notices that travel to the other instances in one message.
+const RELAYED_TOGETHER_MAX: usize = 64;
+/// Length of such a message that is not exceeded by more than one notice, in bytes.
+const RELAYED_BYTES_MAX: usize = 1 << 20;
 /// Pause before a notice that the broker did not take is sent again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
@@ -72,7 +76,8 @@ pub struct Instances {
 
 /// Where notices go.
 struct Beyond {
-    instances: Instances,
+    /// What goes to the other instances.
+    relayed: mpsc::Sender<Relayed>,
     original: Option<(Broker, Arc<OriginalDoor>)>,
     db: Db,
     metrics: Arc<Metrics>,
@@ -81,7 +86,9 @@ struct Beyond {
 impl Elsewhere {
     /// Sends to the other instances, and to clients of the original, as far as the door is open.
     pub fn start(instances: Instances, original: Option<(Broker, Arc<OriginalDoor>)>, db: Db, metrics: Arc<Metrics>) -> Elsewhere {
-        let beyond = Arc::new(Beyond { instances, original, db, metrics });
+        let (relayed, waiting) = mpsc::channel(WAITING_MAX);
+        tokio::spawn(relay(instances, waiting, Arc::clone(&metrics)));
+        let beyond = Arc::new(Beyond { relayed, original, db, metrics });
         let lane = |_| {
             let (told, mut waiting) = mpsc::channel(WAITING_MAX);
             let beyond = Arc::clone(&beyond);
@@ -166,21 +173,42 @@ impl Beyond {
 
     async fn relay(&self, reference: &str, method: &str, notification: &(impl Serialize + Sync)) {
         let Ok(notification) = serde_json::value::to_raw_value(notification) else { return };
-        let relayed = Relayed { from: self.instances.own, reference: reference.into(), method: method.into(), notification };
-        self.send(&self.instances.broker, INSTANCES, RELAY, &relayed).await;
+        let relayed = Relayed { reference: reference.into(), method: method.into(), notification };
+        // The other end lives as long as this one.
+        let _ = self.relayed.send(relayed).await;
     }
 
-    /// Sends, again and again while the broker cannot be reached or takes nothing.
     async fn send(&self, broker: &Broker, reference: &str, method: &str, param: &(impl Serialize + Sync)) {
-        loop {
-            match broker.lookup(reference).multi_cast(method, param).await {
-                Ok(()) | Err(CallError::Closed) => return,
-                Err(CallError::Disconnected(_) | CallError::Busy(_)) => tokio::time::sleep(RETRY_PAUSE).await,
-                Err(error) => {
-                    self.metrics.notices_failed.one();
-                    tracing::warn!(%error, reference, method, "a notice was not sent out");
-                    return;
-                }
+        send(broker, &self.metrics, reference, method, param).await;
+    }
+}
+
+/// Sends notices to the other instances, in order: all that wait as one message.
+async fn relay(instances: Instances, mut waiting: mpsc::Receiver<Relayed>, metrics: Arc<Metrics>) {
+    while let Some(first) = waiting.recv().await {
+        let mut bytes = first.notification.get().len();
+        let mut notices = vec![first];
+        while notices.len() < RELAYED_TOGETHER_MAX
+            && bytes < RELAYED_BYTES_MAX
+            && let Ok(next) = waiting.try_recv()
+        {
+            bytes += next.notification.get().len();
+            notices.push(next);
+        }
+        send(&instances.broker, &metrics, INSTANCES, RELAY, &Together { from: instances.own, notices }).await;
+    }
+}
+
+/// Sends, again and again while the broker cannot be reached or takes nothing.
+async fn send(broker: &Broker, metrics: &Metrics, reference: &str, method: &str, param: &(impl Serialize + Sync)) {
+    loop {
+        match broker.lookup(reference).multi_cast(method, param).await {
+            Ok(()) | Err(CallError::Closed) => return,
+            Err(CallError::Disconnected(_) | CallError::Busy(_)) => tokio::time::sleep(RETRY_PAUSE).await,
+            Err(error) => {
+                metrics.notices_failed.one();
+                tracing::warn!(%error, reference, method, "a notice was not sent out");
+                return;
             }
         }
     }
@@ -189,10 +217,16 @@ impl Beyond {
 /// A notice on its way to the other instances.
 #[derive(Serialize, Deserialize)]
 struct Relayed {
-    from: Uuid,
     reference: String,
     method: String,
     notification: Box<RawValue>,
+}
+
+/// Notices of one instance on their way, in order.
+#[derive(Serialize, Deserialize)]
+struct Together {
+    from: Uuid,
+    notices: Vec<Relayed>,
 }
 
 /// Takes the notices of the other instances, and tells those who are connected here.
@@ -224,8 +258,9 @@ impl Relay {
 impl RemoteObject for Relay {
     fn call(&self, incoming: Incoming) -> BoxFuture<'_, Result<Box<RawValue>, RemoteError>> {
         Box::pin(async move {
-            let relayed: Relayed = incoming.param()?;
-            if relayed.from != self.own {
+            let together: Together = incoming.param()?;
+            let others = (together.from != self.own).then_some(together.notices);
+            for relayed in others.into_iter().flatten() {
                 self.tell(&relayed).await;
             }
             encode_result(&())

@@ -4,17 +4,14 @@
 //! sender is never believed, only compared ([`Principal::check`]).
 
 use super::Fault;
+use super::belief::Beliefs;
 use crate::db::{Access, Db, Membership, Role};
 use stacksync_core::values::{DeviceId, UserId, WorkspaceId};
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// How long a membership that was looked up is believed. A commit looks again, in its own transaction.
 const BELIEF: Duration = Duration::from_secs(1);
-/// Memberships that are remembered at a time.
-const MEMBERSHIPS_MAX: usize = 10_000;
 
 /// Who calls, as the door found out by the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,13 +60,13 @@ impl Authorized<'_> {
 /// Decides.
 pub struct Gate {
     db: Db,
-    believed: Mutex<HashMap<(UserId, WorkspaceId), Instant>>,
+    members: Beliefs<(UserId, WorkspaceId), ()>,
 }
 
 impl Gate {
     /// A gate that looks memberships up here.
     pub fn new(db: Db) -> Self {
-        Self { db, believed: Mutex::default() }
+        Self { db, members: Beliefs::new(BELIEF) }
     }
 
     /// Lets the caller work with the workspace if he is a member of it.
@@ -77,11 +74,12 @@ impl Gate {
     /// # Errors
     /// [`Fault::NoAccess`], also where there is no such workspace; or the store failed.
     pub async fn workspace<'a>(&self, caller: &'a Principal, workspace: WorkspaceId) -> Result<Authorized<'a>, Fault> {
-        if !self.remembers(caller.user, workspace) {
+        let key = (caller.user, workspace);
+        if self.members.of(&key).is_none() {
             // Owners and members may do the same, so far.
             let Membership { role: Role::Owner | Role::Member, .. } =
                 self.db.membership(caller.user, workspace).await?.ok_or(Fault::NoAccess)?;
-            self.remember(caller.user, workspace);
+            self.members.note(key, ());
         }
         Ok(Authorized { caller, workspace })
     }
@@ -97,18 +95,5 @@ impl Gate {
             return Err(Fault::NoAccess);
         }
         Ok(Principal { user: user.id, device: device.id })
-    }
-
-    fn remembers(&self, user: UserId, workspace: WorkspaceId) -> bool {
-        let believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
-        believed.get(&(user, workspace)).is_some_and(|since| since.elapsed() < BELIEF)
-    }
-
-    fn remember(&self, user: UserId, workspace: WorkspaceId) {
-        let mut believed = self.believed.lock().unwrap_or_else(PoisonError::into_inner);
-        if believed.len() >= MEMBERSHIPS_MAX {
-            believed.clear();
-        }
-        believed.insert((user, workspace), Instant::now());
     }
 }

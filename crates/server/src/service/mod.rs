@@ -5,6 +5,7 @@
 
 mod account;
 mod answer;
+mod belief;
 mod border;
 mod chunks;
 mod commit;

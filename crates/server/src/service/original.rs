@@ -3,6 +3,7 @@
 //! request may do what the user whom it names may do.
 
 use super::account::{get_account_info, update_device, update_workspace};
+use super::belief::Beliefs;
 use super::border::Sender;
 use super::commit::{Answered, commit};
 use super::read::{get_changes, get_workspaces};
@@ -14,15 +15,15 @@ use objectmq::{BoxFuture, Incoming, RawValue, RemoteError, RemoteObject};
 use serde::Deserialize;
 use stacksync_core::values::{DeviceId, UserId, WorkspaceId};
 use stacksync_protocol::sync_service::{GetChangesRequest, UpdateDeviceRequest};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// How long it is believed that a workspace, or a user, is open or not.
+/// How long it is believed that something is told to a workspace or user, or not.
 const BELIEF: Duration = Duration::from_secs(2);
-/// How many of these are remembered.
-const REMEMBERED_MAX: usize = 10_000;
+/// How long it is believed that a user and his device may come in: as long as a session of a device of ours may outlive that. A commit
+/// looks again at the user, in its own transaction.
+const ADMITTED: Duration = Duration::from_secs(1);
 /// Life of the code by which a device is registered, in milliseconds: it never leaves this process.
 const CODE_LIFETIME_MS: i64 = 60_000;
 
@@ -30,13 +31,23 @@ const CODE_LIFETIME_MS: i64 = 60_000;
 pub struct OriginalDoor {
     allowed: OriginalClients,
     db: Db,
-    remembered: Mutex<HashMap<Uuid, (bool, Instant)>>,
+    users: Beliefs<UserId, bool>,
+    workspaces: Beliefs<WorkspaceId, bool>,
+    admitted: Beliefs<UserId, ()>,
+    devices: Beliefs<DeviceId, Principal>,
 }
 
 impl OriginalDoor {
     /// A door that is open as far as this says.
     pub fn new(allowed: OriginalClients, db: Db) -> Self {
-        Self { allowed, db, remembered: Mutex::default() }
+        Self {
+            allowed,
+            db,
+            users: Beliefs::new(BELIEF),
+            workspaces: Beliefs::new(BELIEF),
+            admitted: Beliefs::new(ADMITTED),
+            devices: Beliefs::new(ADMITTED),
+        }
     }
 
     /// The user, if he may come in.
@@ -46,13 +57,22 @@ impl OriginalDoor {
         if open { Ok(user) } else { Err(Fault::NoUser) }
     }
 
+    /// Lets the user in, or turns him away.
+    async fn admit(&self, user: UserId) -> Result<(), Fault> {
+        if self.admitted.of(&user).is_none() {
+            self.user(UserKey::Id(user)).await?;
+            self.admitted.note(user, ());
+        }
+        Ok(())
+    }
+
     /// Whether the user may come in. A failure counts as no.
     pub async fn knows(&self, user: UserId) -> bool {
-        match self.remembers(user.0) {
+        match self.users.of(&user) {
             Some(known) => known,
             None => {
                 let known = self.user(UserKey::Id(user)).await.is_ok();
-                self.remember(user.0, known)
+                self.users.note(user, known)
             }
         }
     }
@@ -63,28 +83,14 @@ impl OriginalDoor {
         if !self.allowed.includes(workspace) {
             return false;
         }
-        if let Some(known) = self.remembers(workspace.0) {
+        if let Some(known) = self.workspaces.of(&workspace) {
             return known;
         }
         let mut open = false;
         for member in self.db.members(workspace).await.unwrap_or_default() {
             open = open || self.knows(member).await;
         }
-        self.remember(workspace.0, open)
-    }
-
-    fn remembers(&self, id: Uuid) -> Option<bool> {
-        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.get(&id).filter(|(_, since)| since.elapsed() < BELIEF).map(|(known, _)| *known)
-    }
-
-    fn remember(&self, id: Uuid, known: bool) -> bool {
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if remembered.len() >= REMEMBERED_MAX {
-            remembered.clear();
-        }
-        remembered.insert(id, (known, Instant::now()));
-        known
+        self.workspaces.note(workspace, open)
     }
 }
 
@@ -144,7 +150,7 @@ impl OriginalService {
             "getAccountInfo" => {
                 let email = claim.email.ok_or_else(|| Fault::Invalid("email is missing.".to_owned()))?;
                 let user = self.door.user(UserKey::Email(email)).await?;
-                encoded(&get_account_info(context, &without_device(&user), incoming.param()?).await?)
+                encoded(&get_account_info(context, &without_device(user.id), incoming.param()?).await?)
             }
             "updateDevice" => encoded(&self.update_device(&claim, incoming.param()?).await?),
             "updateWorkspace" => {
@@ -160,10 +166,15 @@ impl OriginalService {
     /// The user whom the request names, with his device, if it names one.
     async fn caller(&self, claim: &Claim) -> Result<Principal, Fault> {
         let user = claim.user_id.ok_or_else(|| Fault::Invalid("userId is missing.".to_owned()))?;
-        let user = self.door.user(UserKey::Id(UserId(user))).await?;
-        let Some(device) = claim.device_id else { return Ok(without_device(&user)) };
-        let known = self.context.gate.device(DeviceId(device)).await?;
-        if known.user == user.id { Ok(known) } else { Err(Fault::NoAccess) }
+        let user = UserId(user);
+        self.door.admit(user).await?;
+        let Some(device) = claim.device_id else { return Ok(without_device(user)) };
+        let device = DeviceId(device);
+        let known = match self.door.devices.of(&device) {
+            Some(known) => known,
+            None => self.door.devices.note(device, self.context.gate.device(device).await?),
+        };
+        if known.user == user { Ok(known) } else { Err(Fault::NoAccess) }
     }
 
     fn check_workspace(&self, claim: &Claim) -> Result<(), Fault> {
@@ -206,6 +217,6 @@ impl OriginalService {
 }
 
 /// The user with the device that the original used for what had none.
-fn without_device(user: &User) -> Principal {
-    Principal { user: user.id, device: DeviceId(Uuid::from_u64_pair(1, 1)) }
+fn without_device(user: UserId) -> Principal {
+    Principal { user, device: DeviceId(Uuid::from_u64_pair(1, 1)) }
 }

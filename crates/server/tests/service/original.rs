@@ -269,8 +269,14 @@ async fn the_door_is_open_only_for_those_who_are_named() {
     let (_following, mut heard) = as_anna.follow(ben.workspace).await;
     ben.commit(vec![folder(1, "secret")]).await;
     assert!(tokio::time::timeout(Duration::from_millis(700), heard.recv()).await.is_err());
-    // Who is disabled is turned away here as well.
+    // Who is disabled is turned away here as well, as soon as nobody believes any more that he may come in.
     house.admin(&["user", "disable", "anna"]);
+    let turned_away = async {
+        while as_anna.call::<Value>("getWorkspaces", json!({})).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), turned_away).await.expect("he is turned away");
     assert_eq!(as_anna.refusal("getWorkspaces", json!({})).await, USER_NOT_FOUND);
 }
 
