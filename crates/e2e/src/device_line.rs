@@ -202,4 +202,32 @@ impl DeviceLine {
             }
         }
     }
+
+    /// Calls a method and returns the frame of the answer as it is. The line must follow nothing.
+    ///
+    /// # Panics
+    /// If the line ends.
+    pub async fn call_raw(&mut self, object: &str, method: &str, param: &impl Serialize) -> String {
+        self.ask(object, method, param).await;
+        self.next_text().await.expect("the line is open").as_str().to_owned()
+    }
+
+    /// Calls a method, and waits until it is answered and the notice with these words has come, which must be in no other notice. Looks
+    /// no further into either: for load.
+    ///
+    /// # Panics
+    /// If the answer is an error, or the line ends.
+    pub async fn call_and_be_told(&mut self, object: &str, method: &str, param: &impl Serialize, words: &str) {
+        self.ask(object, method, param).await;
+        let (mut answered, mut told) = (false, false);
+        while !(answered && told) {
+            let text = self.next_text().await.expect("the line is open");
+            if text.contains(r#""op":"notice""#) {
+                told |= text.contains(words);
+            } else {
+                assert!(text.contains(r#""result""#), "{method}: {text}");
+                answered = true;
+            }
+        }
+    }
 }

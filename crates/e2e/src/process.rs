@@ -1,10 +1,14 @@
 //! A program that runs beside the test, with its output in a file.
 
 use crate::wait;
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
+
+/// Of the processor times that the kernel tells.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A running program. It is killed when this goes away.
 #[derive(Debug)]
@@ -107,6 +111,48 @@ pub fn usage_of(pid: u32) -> Usage {
             .map(|task| number(&read(task.path().join("status").display().to_string()), "voluntary_ctxt_switches:"))
             .sum(),
     }
+}
+
+/// Processor time that a process and all that it started and that lives have used so far, in seconds.
+pub fn processor_seconds(pid: u32) -> f64 {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let parents: HashMap<u32, u32> = processes.filter_map(|process| Some((process, parent_of(process)?))).collect();
+    let is_below = |process: u32| std::iter::successors(Some(process), |at| parents.get(at).copied()).any(|at| at == pid);
+    let ticks: u64 = parents.keys().filter(|process| is_below(**process)).map(|process| usage_of(*process).cpu_ticks).sum();
+    ticks as f64 / TICKS_PER_SECOND
+}
+
+/// Processor time that this very process has used so far, without those that it started, in seconds.
+pub fn own_seconds() -> f64 {
+    usage_of(std::process::id()).cpu_ticks as f64 / TICKS_PER_SECOND
+}
+
+/// From now on the most memory that a process ever had counts anew.
+pub fn forget_memory_peak(pid: u32) {
+    // Without it the peak is that since the start.
+    let _ = std::fs::write(format!("/proc/{pid}/clear_refs"), "5");
+}
+
+/// Memory that a process has now, in bytes.
+pub fn memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// The process whose number a script left in this file.
+///
+/// # Panics
+/// If it did not.
+pub fn pid_in(file: &Path) -> u32 {
+    let text = std::fs::read_to_string(file).expect("the script left the number of the process");
+    text.trim().parse().expect("a number")
 }
 
 /// Runs a program to its end.
