@@ -115,11 +115,7 @@ impl Notices {
         shorten(&mut notification);
         match &self.in_order {
             None => self.publish(&workspace.to_string(), NOTIFY_COMMIT, &notification).await,
-            Some(in_order) => {
-                crash_point!("notice.before-publish");
-                in_order.tell(workspace, notification, Teller::Own).await;
-                crash_point!("notice.after-publish");
-            }
+            Some(in_order) => in_order.tell(workspace, notification, Teller::Own).await,
         }
     }
 
@@ -161,6 +157,7 @@ impl Notices {
 
     /// Publishes one notice of the outbox. That it cannot be published is logged and counted: devices find the change by asking.
     pub async fn tell(&self, notice: Notice) {
+        crash_point!("notice.before-publish");
         match notice.content {
             NoticeContent::Commit { workspace, from, to, device, request_id, outcome } => {
                 let asked = self.expected().remove(&(device, request_id.clone()));
@@ -187,10 +184,10 @@ impl Notices {
                 self.publish(&user.to_string(), NOTIFY_UPDATE_WORKSPACE, &notification).await;
             }
         }
+        crash_point!("notice.after-publish");
     }
 
     async fn publish(&self, reference: &str, method: &str, notification: &(impl Serialize + Sync)) {
-        crash_point!("notice.before-publish");
         match self.broker.lookup(reference).multi_cast(method, notification).await {
             Ok(()) => self.metrics.notices.one(),
             Err(error) => {
@@ -198,7 +195,6 @@ impl Notices {
                 tracing::warn!(%error, reference, method, "a notice was not published; devices find the change by asking");
             }
         }
-        crash_point!("notice.after-publish");
     }
 }
 
