@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use stacksync_e2e::crash::database::{self, DatabasePlay, open_dir};
+use stacksync_e2e::crash::play::Play;
 use stacksync_e2e::crash::power::PowerPlay;
 use stacksync_e2e::crash::sweep::{self, Density};
 use stacksync_powerfs::Model;
@@ -28,60 +29,36 @@ fn main() {
             other => panic!("unknown: {other}; known: --rounds --database-rounds --seed --world-rounds --sweep"),
         }
     }
+    let power = Kind { option: "--rounds", begin: PowerPlay::new, round: PowerPlay::round, world: |it| &it.play };
+    let database = Kind { option: "--database-rounds", begin: DatabasePlay::new, round: DatabasePlay::round, world: |it| &it.play };
     let failures = match (sweeps, database_rounds) {
-        (0, 0) => play::<PowerPlay>("--rounds", rounds, seed, world_rounds),
-        (0, _) => play::<DatabasePlay>("--database-rounds", database_rounds, seed, world_rounds),
+        (0, 0) => play(&power, rounds, seed, world_rounds),
+        (0, _) => play(&database, database_rounds, seed, world_rounds),
         (_, _) => sweep_all(sweeps),
     };
     std::process::exit(i32::from(failures > 0));
 }
 
-/// A world in which something crashes.
-trait Crashing {
-    fn begin(dir: &Path, seed: u64) -> Self;
-    fn round(&mut self);
-    fn story(&self) -> String;
+/// A kind of world in which something crashes.
+struct Kind<P> {
+    /// The option that asks for its rounds.
+    option: &'static str,
+    begin: fn(&Path, u64) -> P,
+    round: fn(&mut P),
+    world: fn(&P) -> &Play,
 }
 
-impl Crashing for PowerPlay {
-    fn begin(dir: &Path, seed: u64) -> Self {
-        Self::new(dir, seed)
-    }
-
-    fn round(&mut self) {
-        Self::round(self);
-    }
-
-    fn story(&self) -> String {
-        self.play.story()
-    }
-}
-
-impl Crashing for DatabasePlay {
-    fn begin(dir: &Path, seed: u64) -> Self {
-        Self::new(dir, seed)
-    }
-
-    fn round(&mut self) {
-        Self::round(self);
-    }
-
-    fn story(&self) -> String {
-        self.play.story()
-    }
-}
-
-fn play<P: Crashing>(option: &str, rounds: u64, seed: u64, world_rounds: u64) -> u64 {
+fn play<P>(kind: &Kind<P>, rounds: u64, seed: u64, world_rounds: u64) -> u64 {
     let start = Instant::now();
     let (mut done, mut failures) = (0, 0);
     for world in 0..rounds.div_ceil(world_rounds) {
         let dir = open_dir();
-        let mut play = P::begin(dir.path(), seed + world);
+        let mut play = (kind.begin)(dir.path(), seed + world);
         for round in 0..world_rounds {
-            if catch_unwind(AssertUnwindSafe(|| play.round())).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| (kind.round)(&mut play))).is_err() {
                 failures += 1;
-                println!("FAILED in round {round} of this world:\n{}", play.story());
-                println!("again: crash_power --seed {} {option} {world_rounds} --world-rounds {world_rounds}", seed + world);
+                println!("FAILED in round {round} of this world:\n{}", (kind.world)(&play).story());
+                println!("again: crash_power --seed {} {} {world_rounds} --world-rounds {world_rounds}", seed + world, kind.option);
                 break;
             }
             done += 1;
