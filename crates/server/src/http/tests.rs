@@ -85,12 +85,12 @@ async fn a_full_disk_is_told_and_works_again_when_there_is_room() {
 }
 
 #[tokio::test]
-async fn a_storage_that_does_not_answer_is_a_failure_of_ours() {
+async fn a_storage_that_does_not_answer_is_told_and_devices_try_again() {
     let world = world().await;
     let name = ChunkName::of(b"one");
     world.store.set_fault(Fault::Unavailable);
     let get = world.address(Op::Get, Some(name), &name.to_string());
-    assert_eq!(world.status("GET", &get, Body::empty()).await, 500);
+    assert_eq!(world.status("GET", &get, Body::empty()).await, 503);
     assert_eq!(world.status("GET", "/readyz", Body::empty()).await, 503);
     assert_eq!(world.status("GET", "/healthz", Body::empty()).await, 200);
     assert_eq!(world.context.metrics.errors.get(), 1);
