@@ -102,8 +102,8 @@ struct ErrorIn {
 }
 
 pub fn decode_response(body: &[u8]) -> Result<Response<'_>, EnvelopeError> {
-    let response: ResponseIn<'_> =
-        serde_json::from_slice(body).map_err(|error| EnvelopeError::Malformed { what: "response", why: error.to_string() })?;
+    let response: ResponseIn<'_> = serde_json::from_slice(body)
+        .map_err(|error| EnvelopeError::Malformed { what: "response", why: shortened(error.to_string()) })?;
     let outcome = match response.error {
         None => Ok(response.result.map(Cow::Borrowed)),
         Some(error) => Err(RemoteError {
