@@ -135,6 +135,7 @@ impl Engine {
                     self.look_at(&place);
                 }
                 let body = self.body_still(id, &stat);
+                self.agree_on_place(id, &place);
                 self.put_local(id, Some(Local { place, stat, body, ignored }));
             }
             (Some(Purpose::ConflictCopy), Applied::Present(stat)) => {
@@ -155,6 +156,16 @@ impl Engine {
                 self.put_synced(id, None);
             }
             (_, _) => self.look_at(&place),
+        }
+    }
+
+    /// The disk had the item where the service has it: whoever moves it from there moves it after that, and not beside it.
+    fn agree_on_place(&mut self, id: ItemId, place: &Place) {
+        let item = self.trees.get(id);
+        if let (Some(remote), Some(synced)) = (item.remote_live(), item.synced.clone())
+            && remote.place == *place
+        {
+            self.put_synced(id, Some(Synced { place: place.clone(), ..synced }));
         }
     }
 

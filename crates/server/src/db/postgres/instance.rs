@@ -55,6 +55,10 @@ impl Instance {
             Box::pin(async move { say(link, id, &address, ahead).await })
         });
         let now_ahead = UnixMs::now().0 - theirs.await?;
+        if self.owner().is_none() {
+            // It left while it said so.
+            links.write::<_, DbError>(|link| Box::pin(go(link, id))).await?;
+        }
         self.clock_ahead_ms.store(now_ahead, Ordering::Relaxed);
         if now_ahead.abs() > CLOCK_OFF_MS && ahead.abs() <= CLOCK_OFF_MS {
             tracing::warn!(
