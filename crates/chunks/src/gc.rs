@@ -142,8 +142,7 @@ async fn all(store: &dyn ChunkStore, container: WorkspaceId) -> Result<Vec<Store
     }
 }
 
-/// Copied first, removed then: at every moment it is in one of the two places. What was aside already and came back meanwhile begins a
-/// new time there.
+/// What was aside already and came back meanwhile begins a new time there.
 async fn set_aside(
     store: &dyn ChunkStore,
     workspace: WorkspaceId,
@@ -155,31 +154,37 @@ async fn set_aside(
     if !again.is_empty() {
         store.remove(aside_of(workspace), again).await?;
     }
-    put_whole(store, aside_of(workspace), names.iter().copied().zip(store.get_batch(workspace, names.clone()).await?)).await?;
-    store.remove(workspace, names).await
+    carry(store, workspace, aside_of(workspace), names).await.map(drop)
 }
 
+/// How many were put back.
 async fn restore(store: &dyn ChunkStore, workspace: WorkspaceId, chunks: &[Stored], rules: &Rules) -> Result<u64, StoreError> {
-    if rules.act == Act::Collect {
-        for group in chunks.chunks(GROUP) {
-            let names: Vec<ChunkName> = group.iter().map(|stored| stored.name).collect();
-            let bytes = store.get_batch(aside_of(workspace), names.clone()).await?;
-            put_whole(store, workspace, names.iter().copied().zip(bytes)).await?;
-            store.remove(aside_of(workspace), names).await?;
-        }
+    if rules.act == Act::DryRun {
+        return Ok(chunks.len() as u64);
     }
-    Ok(chunks.len() as u64)
+    let mut restored = 0;
+    for group in chunks.chunks(GROUP) {
+        let names = group.iter().map(|stored| stored.name).collect();
+        restored += carry(store, aside_of(workspace), workspace, names).await?;
+    }
+    Ok(restored)
 }
 
-/// What is damaged is not worth keeping.
-async fn put_whole(
-    store: &dyn ChunkStore,
-    container: WorkspaceId,
-    chunks: impl Iterator<Item = (ChunkName, Option<Bytes>)>,
-) -> Result<(), StoreError> {
-    let whole =
-        chunks.filter_map(|(name, packed)| packed.filter(|packed| crate::pack::unpack(&name, packed).is_ok()).map(|it| (name, it)));
-    store.put_batch(container, whole.collect()).await
+/// How many were moved: those that are there and whole. Copied first, removed then: at every moment each is in one of the two places.
+async fn carry(store: &dyn ChunkStore, from: WorkspaceId, to: WorkspaceId, names: Vec<ChunkName>) -> Result<u64, StoreError> {
+    let found = store.get_batch(from, names.clone()).await?;
+    let there = names.into_iter().zip(found).filter_map(|(name, packed)| packed.map(|packed| (name, packed)));
+    let (whole, damaged): (Vec<(ChunkName, Bytes)>, Vec<_>) =
+        there.partition(|(name, packed)| crate::pack::unpack(name, packed).is_ok());
+    let moved: Vec<ChunkName> = whole.iter().map(|(name, _)| *name).collect();
+    let count = moved.len() as u64;
+    store.put_batch(to, whole).await?;
+    store.remove(from, moved).await?;
+    for (name, _) in damaged {
+        // Not simply removed: it may have been damaged on the way only, or a device has brought a whole one since.
+        store.check(from, name).await?;
+    }
+    Ok(count)
 }
 
 #[cfg(test)]

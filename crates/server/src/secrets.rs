@@ -7,7 +7,7 @@
 use crate::cli::exit::{Exit, Failure};
 use crate::config::Tls;
 use crate::data_dir::certificate::{self, Credentials};
-use crate::data_dir::{DataDir, DataDirError, write_private};
+use crate::data_dir::{DataDir, write_private};
 use crate::db::Db;
 use stacksync_chunks::ticket::{KeyError, TicketKey};
 use std::io;
@@ -36,7 +36,7 @@ pub struct Certificate {
 /// If it can be neither had nor kept.
 pub async fn tickets(db: &Db, data: &DataDir) -> Result<TicketKey, Failure> {
     let unusable = |error: KeyError| Failure::new(Exit::Config, error);
-    let first = match read(&data.ticket_key())? {
+    let first = match own_tickets(data)? {
         Some(own) => own,
         None => random()?,
     };
@@ -81,7 +81,7 @@ pub async fn certificate(tls: &Tls, db: &Db, data: &DataDir) -> Result<Option<Ce
 /// # Errors
 /// If it cannot be read or kept.
 pub async fn bring_in(db: &Db, data: &DataDir) -> Result<(), Failure> {
-    if let Some(key) = read(&data.ticket_key())? {
+    if let Some(key) = own_tickets(data)? {
         shared(db, TICKETS, key).await?;
     }
     if let Some(pem) = certificate::kept(data)? {
@@ -121,16 +121,41 @@ async fn shared(db: &Db, name: &str, first: Secret) -> Result<Option<Secret>, Fa
     db.shared_secret(name, first).await.map_err(|error| Failure::new(Exit::Database, error))
 }
 
-fn read(path: &Path) -> Result<Option<Secret>, DataDirError> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(Zeroizing::new(bytes))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(crate::data_dir::on("read", path)(error)),
+/// The key of tickets that this data directory has. A damaged one must not become that of all instances.
+fn own_tickets(data: &DataDir) -> Result<Option<Secret>, Failure> {
+    let path = data.ticket_key();
+    let key = match std::fs::read(&path) {
+        Ok(bytes) => Zeroizing::new(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(crate::data_dir::on("read", &path)(error).into()),
+    };
+    if key.len() == KEY_BYTES {
+        return Ok(Some(key));
     }
+    let reason =
+        format!("{} is damaged: a key of chunk tickets has {KEY_BYTES} bytes; remove it to have a new one", path.display());
+    Err(Failure::new(Exit::Config, reason))
 }
 
 fn random() -> Result<Secret, Failure> {
     let mut key = Zeroizing::new(vec![0; KEY_BYTES]);
     getrandom::fill(&mut key).map_err(|error| Failure::command(format!("the system gives no random bytes: {error}")))?;
     Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_key_of_tickets_is_refused_before_it_is_shared() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open_or_create(folder.path()).unwrap();
+        assert!(own_tickets(&data).unwrap().is_none());
+        write_private(&data.ticket_key(), &[7; KEY_BYTES]).unwrap();
+        assert_eq!(own_tickets(&data).unwrap().unwrap().as_slice(), [7; KEY_BYTES]);
+        write_private(&data.ticket_key(), &[7; KEY_BYTES - 1]).unwrap();
+        let refused = own_tickets(&data).unwrap_err();
+        assert!(refused.message.contains("is damaged"), "{refused}");
+    }
 }

@@ -7,7 +7,7 @@ use crate::data_dir::DataDir;
 use crate::process::chunks_folder;
 use stacksync_chunks::store::{ChunkStore, FolderStore};
 use stacksync_storage::ftp::Ftp;
-use stacksync_storage::s3::{self, Keys, S3, S3Place};
+use stacksync_storage::s3::{self, Keys, S3};
 use stacksync_storage::sftp::Sftp;
 use stacksync_storage::swift::Swift;
 use stacksync_storage::{Backend, RemoteStore};
@@ -36,10 +36,8 @@ fn backend(config: &Config) -> Result<Option<Arc<dyn Backend>>, Failure> {
     match &config.storage.place {
         StoragePlace::Folder => Ok(None),
         StoragePlace::S3(choice) => {
-            let S3Choice { endpoint, public_endpoint, region, bucket, prefix, style, .. } = (**choice).clone();
             let keys = s3_keys(choice).map_err(failed)?;
-            let place = S3Place { endpoint, public_endpoint, region, bucket, prefix, style, keys };
-            Ok(Some(Arc::new(S3::new(place, setup).map_err(failed)?)))
+            Ok(Some(Arc::new(S3::new(choice.place.clone(), keys, setup).map_err(failed)?)))
         }
         StoragePlace::Ftp(place) => Ok(Some(Arc::new(Ftp::new((**place).clone(), setup).map_err(failed)?))),
         StoragePlace::Sftp(place) => Ok(Some(Arc::new(Sftp::new((**place).clone())))),

@@ -1,16 +1,14 @@
-//! FTP, with or without TLS: `FOLDER/WORKSPACE/aa/NAME`, where `aa` are the first two digits of the name.
+//! FTP, with or without TLS, as a server of files for [`crate::fanned`].
 //!
-//! A chunk is written under a passing name in `FOLDER/WORKSPACE/tmp` and renamed when it is there as a whole, so a name never stands for
-//! part of a chunk. FTP has no "only if absent": two who store the same chunk at once bring the same bytes. Devices do not come here.
+//! FTP has no "only if absent": two who store the same chunk at once bring the same bytes.
 
-use crate::backend::{Backend, Put, Trouble, When, Work};
+use crate::backend::{Put, Trouble, When, Work};
 use crate::clock;
+use crate::fanned::{Entry, FileServer};
 use crate::http::{HttpSetup, tls};
 use bytes::{Bytes, BytesMut};
 use rustls::ClientConfig;
 use stacksync_chunks::pack::PACKED_BYTES_MAX;
-use stacksync_chunks::store::{Direct, DirectOp, Stored};
-use stacksync_core::values::{ChunkName, WorkspaceId};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -28,8 +26,6 @@ const CONNECT_MAX: Duration = Duration::from_secs(20);
 const VERB_MAX: Duration = Duration::from_secs(90);
 /// A connection that was idle for so long is not used again: servers close them, and it costs a failed try to find out.
 const IDLE_MAX: Duration = Duration::from_secs(20);
-/// The folder for what is being written.
-const PASSING: &str = "tmp";
 
 /// Where the chunks are, and who the service is there.
 #[derive(Clone)]
@@ -84,15 +80,6 @@ impl Ftp {
     pub fn new(place: FtpPlace, setup: &HttpSetup) -> Result<Self, String> {
         let connections = Semaphore::new(place.connections.max(1));
         Ok(Self { place, tls: Arc::new(tls(setup)?), idle: Mutex::default(), connections })
-    }
-
-    fn container(&self, container: WorkspaceId) -> String {
-        if self.place.folder.is_empty() { container.to_string() } else { format!("{}/{container}", self.place.folder) }
-    }
-
-    fn file(&self, container: WorkspaceId, name: ChunkName) -> String {
-        let name = name.to_string();
-        format!("{}/{}/{name}", self.container(container), &name[..2])
     }
 
     /// Does something on a connection; it is kept unless it broke.
@@ -154,136 +141,6 @@ impl Ftp {
             _ => Trouble::Failed(reason),
         }
     }
-
-    async fn size(&self, path: String) -> Result<Option<u64>, Trouble> {
-        self.on(async |mut line| {
-            let size = match line.size(&path).await {
-                Ok(size) => Ok(Some(size as u64)),
-                Err(error) if code(&error) == Some(550) => Ok(None),
-                Err(error) => Err(error),
-            };
-            (line, size)
-        })
-        .await
-    }
-
-    async fn make(&self, path: &str) -> Result<(), Trouble> {
-        self.on(async |mut line| {
-            // Whether it failed because it is there shows when something is put into it.
-            let made = line.mkdir(path).await;
-            (line, made.or_else(|error| if answered(&error) { Ok(()) } else { Err(error) }))
-        })
-        .await
-    }
-
-    async fn write(&self, container: WorkspaceId, name: ChunkName, packed: Bytes) -> Result<(), Trouble> {
-        let passing = format!("{}/{PASSING}/{}", self.container(container), uuid::Uuid::new_v4().simple());
-        let path = self.file(container, name);
-        self.on(async |mut line| {
-            let written = store(&mut line, &passing, &path, &packed).await;
-            if written.as_ref().err().is_some_and(answered) {
-                // Nobody misses it; if it stays it is found by its place.
-                let _ = line.rm(&passing).await;
-            }
-            (line, written)
-        })
-        .await
-    }
-
-    async fn read(&self, path: String) -> Result<Option<Bytes>, Trouble> {
-        self.on(async |mut line| {
-            let read = match fetch(&mut line, &path).await {
-                Ok(bytes) => Ok(Some(bytes)),
-                Err(error) if code(&error) == Some(550) => Ok(None),
-                Err(error) => Err(error),
-            };
-            (line, read)
-        })
-        .await
-    }
-
-    async fn erase(&self, path: String) -> Result<(), Trouble> {
-        let refused = self
-            .on(async |mut line| {
-                let erased = match line.rm(&path).await {
-                    Ok(()) => Ok(false),
-                    Err(error) if code(&error) == Some(550) => Ok(true),
-                    Err(error) => Err(error),
-                };
-                (line, erased)
-            })
-            .await?;
-        // It was not there, or it may not be erased: the same word for both.
-        if refused && self.size(path).await?.is_some() {
-            return Err(Trouble::Denied(format!("{} does not let a chunk be removed", self.place.host)));
-        }
-        Ok(())
-    }
-
-    /// What a folder holds; nothing if there is none.
-    async fn entries(&self, path: &str) -> Result<Vec<File>, Trouble> {
-        self.on(async |mut line| {
-            let lines = match line.mlsd(Some(path).filter(|path| !path.is_empty())).await {
-                Ok(lines) => Ok(lines),
-                Err(error) if code(&error) == Some(550) => Ok(Vec::new()),
-                Err(error) => Err(error),
-            };
-            (line, lines.map(|lines| lines.iter().filter_map(|line| ListParser::parse_mlsd(line).ok()).collect()))
-        })
-        .await
-    }
-
-    async fn names(&self, container: WorkspaceId, after: Option<ChunkName>, limit: usize) -> Result<Vec<Stored>, Trouble> {
-        let folder = self.container(container);
-        let from = after.map(|after| after.to_string());
-        let from = from.as_deref().map_or("", |name| &name[..2]);
-        let mut parts: Vec<String> = self
-            .entries(&folder)
-            .await?
-            .iter()
-            .filter(|entry| entry.name().len() == 2)
-            .map(|entry| entry.name().to_owned())
-            .collect();
-        parts.sort();
-        let mut found = Vec::new();
-        for part in parts.into_iter().filter(|part| part.as_str() >= from) {
-            let mut there: Vec<Stored> = self.entries(&format!("{folder}/{part}")).await?.iter().filter_map(stored).collect();
-            there.retain(|stored| after.is_none_or(|after| stored.name > after));
-            there.sort_by_key(|stored| stored.name);
-            found.extend(there);
-            if found.len() >= limit {
-                break;
-            }
-        }
-        found.truncate(limit);
-        Ok(found)
-    }
-
-    async fn remove_folders(&self, container: WorkspaceId) -> Result<(), Trouble> {
-        let folder = self.container(container);
-        for entry in self.entries(&folder).await?.iter().filter(|entry| entry.name().len() == 2 || entry.name() == PASSING) {
-            let part = format!("{folder}/{}", entry.name());
-            if entry.name() == PASSING {
-                for left in self.entries(&part).await?.iter().filter(|left| !left.name().starts_with('.')) {
-                    self.erase(format!("{part}/{}", left.name())).await?;
-                }
-            }
-            self.remove_folder(&part).await?;
-        }
-        self.remove_folder(&folder).await
-    }
-
-    async fn remove_folder(&self, path: &str) -> Result<(), Trouble> {
-        self.on(async |mut line| {
-            let removed = match line.rmdir(path).await {
-                // Gone already, or something came into it meanwhile.
-                Err(error) if code(&error) == Some(550) => Ok(()),
-                removed => removed,
-            };
-            (line, removed)
-        })
-        .await
-    }
 }
 
 /// Whole under a passing name, then under its own.
@@ -344,80 +201,97 @@ fn code(error: &FtpError) -> Option<u32> {
     }
 }
 
+/// The word for what is not there, and for much else.
+fn absent_is_none<T>(answer: Outcome<T>) -> Outcome<Option<T>> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if code(&error) == Some(550) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The server answered, so the connection is good.
 fn answered(error: &FtpError) -> bool {
     code(error).is_some_and(|code| code != 421)
 }
 
-fn stored(entry: &File) -> Option<Stored> {
-    let modified = Some(entry.modified()).filter(|at| *at > SystemTime::UNIX_EPOCH).unwrap_or_else(|| clock::listed(""));
-    Some(Stored { name: entry.name().parse().ok()?, bytes: entry.size() as u64, modified })
+fn entry(file: &File) -> Entry {
+    let modified = Some(file.modified()).filter(|at| *at > SystemTime::UNIX_EPOCH).unwrap_or_else(|| clock::listed(""));
+    Entry { name: file.name().to_owned(), bytes: file.size() as u64, modified }
 }
 
-impl Backend for Ftp {
-    fn name(&self) -> String {
+impl FileServer for Ftp {
+    fn title(&self) -> String {
         format!("FTP server {}:{}", self.place.host, self.place.port)
     }
 
-    fn prepare(&self) -> Work<'_, ()> {
-        Box::pin(async move {
-            let mut path = String::new();
-            for part in self.place.folder.split('/') {
-                path.push_str(part);
-                if !part.is_empty() {
-                    self.make(&path).await?;
-                }
-                path.push('/');
+    fn root(&self) -> &str {
+        &self.place.folder
+    }
+
+    fn entries(&self, folder: String) -> Work<'_, Vec<Entry>> {
+        Box::pin(self.on(async move |mut line| {
+            let lines = line.mlsd(Some(folder.as_str()).filter(|folder| !folder.is_empty())).await;
+            let listed = absent_is_none(lines).map(Option::unwrap_or_default);
+            let files = |lines: Vec<String>| lines.iter().filter_map(|line| ListParser::parse_mlsd(line).ok()).collect::<Vec<_>>();
+            let entries =
+                |lines| files(lines).iter().map(entry).filter(|entry| !matches!(entry.name.as_str(), "." | "..")).collect();
+            (line, listed.map(entries))
+        }))
+    }
+
+    fn make_folder(&self, path: String) -> Work<'_, ()> {
+        Box::pin(self.on(async move |mut line| {
+            let made = line.mkdir(&path).await;
+            (line, made.or_else(|error| if answered(&error) { Ok(()) } else { Err(error) }))
+        }))
+    }
+
+    fn remove_folder(&self, path: String) -> Work<'_, ()> {
+        Box::pin(self.on(async move |mut line| {
+            let removed = absent_is_none(line.rmdir(&path).await);
+            (line, removed.map(drop))
+        }))
+    }
+
+    fn size(&self, path: String) -> Work<'_, Option<u64>> {
+        Box::pin(self.on(async move |mut line| {
+            let size = absent_is_none(line.size(&path).await);
+            (line, size.map(|size| size.map(|bytes| bytes as u64)))
+        }))
+    }
+
+    fn write(&self, passing: String, path: String, bytes: Bytes, _: When) -> Work<'_, Put> {
+        Box::pin(self.on(async move |mut line| {
+            let written = store(&mut line, &passing, &path, &bytes).await;
+            if written.as_ref().err().is_some_and(answered) {
+                // Nobody misses it; if it stays it is found by its place.
+                let _ = line.rm(&passing).await;
             }
-            self.entries(&self.place.folder).await.map(drop)
-        })
+            (line, written.map(|()| Put::Stored))
+        }))
     }
 
-    fn make_container(&self, container: WorkspaceId) -> Work<'_, ()> {
+    fn read(&self, path: String) -> Work<'_, Option<Bytes>> {
+        Box::pin(self.on(async move |mut line| {
+            let read = absent_is_none(fetch(&mut line, &path).await);
+            (line, read)
+        }))
+    }
+
+    fn erase(&self, path: String) -> Work<'_, ()> {
         Box::pin(async move {
-            let folder = self.container(container);
-            self.make(&folder).await?;
-            self.make(&format!("{folder}/{PASSING}")).await
-        })
-    }
-
-    fn remove_container(&self, container: WorkspaceId) -> Work<'_, ()> {
-        Box::pin(self.remove_folders(container))
-    }
-
-    fn containers(&self) -> Work<'_, Vec<WorkspaceId>> {
-        Box::pin(async move {
-            let entries = self.entries(&self.place.folder).await?;
-            Ok(entries.iter().filter_map(|entry| entry.name().parse::<WorkspaceId>().ok()).collect())
-        })
-    }
-
-    fn length(&self, container: WorkspaceId, name: ChunkName) -> Work<'_, Option<u64>> {
-        Box::pin(self.size(self.file(container, name)))
-    }
-
-    fn put(&self, container: WorkspaceId, name: ChunkName, packed: Bytes, when: When) -> Work<'_, Put> {
-        Box::pin(async move {
-            if when == When::Absent && self.size(self.file(container, name)).await?.is_some() {
-                return Ok(Put::WasThere);
+            let refused = self
+                .on(async |mut line| {
+                    let erased = absent_is_none(line.rm(&path).await);
+                    (line, erased.map(|erased| erased.is_none()))
+                })
+                .await?;
+            // It was not there, or it may not be erased: the same word for both.
+            if refused && self.size(path).await?.is_some() {
+                return Err(Trouble::Denied(format!("{} does not let a chunk be removed", self.place.host)));
             }
-            self.write(container, name, packed).await.map(|()| Put::Stored)
+            Ok(())
         })
-    }
-
-    fn get(&self, container: WorkspaceId, name: ChunkName) -> Work<'_, Option<Bytes>> {
-        Box::pin(self.read(self.file(container, name)))
-    }
-
-    fn remove(&self, container: WorkspaceId, name: ChunkName) -> Work<'_, ()> {
-        Box::pin(self.erase(self.file(container, name)))
-    }
-
-    fn list(&self, container: WorkspaceId, after: Option<ChunkName>, limit: usize) -> Work<'_, Vec<Stored>> {
-        Box::pin(self.names(container, after, limit))
-    }
-
-    fn direct(&self, _: WorkspaceId, _: DirectOp, _: ChunkName, _: Duration) -> Work<'_, Option<Direct>> {
-        Box::pin(std::future::ready(Ok(None)))
     }
 }

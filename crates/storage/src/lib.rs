@@ -11,6 +11,7 @@ pub mod check;
 
 mod clock;
 mod digest;
+mod fanned;
 pub mod ftp;
 mod http;
 mod remote;

@@ -1,10 +1,10 @@
-//! SFTP: `FOLDER/WORKSPACE/aa/NAME`, where `aa` are the first two digits of the name. One SSH connection, many requests at once on it.
+//! SFTP, as a server of files for [`crate::fanned`]. One SSH connection, many requests at once on it.
 //!
-//! A chunk is written under a passing name in `FOLDER/WORKSPACE/tmp`, made durable where the server can (OpenSSH does), and renamed. A
-//! rename onto a name that is taken fails in SFTP, which is what "only if absent" asks for. The server must prove with its host key
-//! that it is the one that the operator knows. Devices do not come here.
+//! A chunk is made durable under its passing name where the server can (OpenSSH does). A rename onto a name that is taken fails in SFTP,
+//! which is what "only if absent" asks for. The server must prove with its host key that it is the one that the operator knows.
 
-use crate::backend::{Backend, Put, Trouble, When, Work};
+use crate::backend::{Put, Trouble, When, Work};
+use crate::fanned::{Entry, FileServer};
 use bytes::Bytes;
 use russh::client::{self, AuthResult, Handle};
 use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate, check_known_hosts_path, load_secret_key};
@@ -12,8 +12,6 @@ use russh_sftp::client::SftpSession;
 use russh_sftp::client::error::Error as SftpError;
 use russh_sftp::protocol::{OpenFlags, StatusCode};
 use stacksync_chunks::pack::PACKED_BYTES_MAX;
-use stacksync_chunks::store::{Direct, DirectOp, Stored};
-use stacksync_core::values::{ChunkName, WorkspaceId};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -25,8 +23,6 @@ use zeroize::Zeroizing;
 const CONNECT_MAX: Duration = Duration::from_secs(20);
 /// One request on the line.
 const REQUEST_SECONDS_MAX: u64 = 30;
-/// The folder for what is being written.
-const PASSING: &str = "tmp";
 
 /// Where the chunks are, and who the service is there.
 #[derive(Clone)]
@@ -101,15 +97,6 @@ impl Sftp {
     pub fn new(place: SftpPlace) -> Self {
         let requests = Semaphore::new(place.requests.max(1));
         Self { place, line: Mutex::default(), requests }
-    }
-
-    fn container(&self, container: WorkspaceId) -> String {
-        if self.place.folder.is_empty() { container.to_string() } else { format!("{}/{container}", self.place.folder) }
-    }
-
-    fn file(&self, container: WorkspaceId, name: ChunkName) -> String {
-        let name = name.to_string();
-        format!("{}/{}/{name}", self.container(container), &name[..2])
     }
 
     /// Does something on the line; a line that broke is not used again.
@@ -191,99 +178,12 @@ impl Sftp {
             (_, Some(_)) => Trouble::Failed(reason),
         }
     }
-
-    async fn size(&self, path: String) -> Result<Option<u64>, Trouble> {
-        self.on(async |sftp| absent_is_none(sftp.metadata(path).await).map(|found| found.map(|found| found.size.unwrap_or(0))))
-            .await
-    }
-
-    async fn make(&self, path: String) -> Result<(), Trouble> {
-        // Whether it failed because it is there shows when something is put into it.
-        self.on(async |sftp| answered_is_fine(sftp.create_dir(path).await)).await
-    }
-
-    async fn write(&self, container: WorkspaceId, name: ChunkName, packed: &Bytes, when: When) -> Result<Put, Trouble> {
-        let passing = format!("{}/{PASSING}/{}", self.container(container), uuid::Uuid::new_v4().simple());
-        let path = self.file(container, name);
-        self.on(async |sftp| {
-            let stored = store(sftp, &passing, &path, packed, when).await;
-            if !matches!(stored, Ok(Put::Stored)) {
-                // Nobody misses it; if it stays it is found by its place.
-                let _ = sftp.remove_file(&passing).await;
-            }
-            stored
-        })
-        .await
-    }
-
-    /// What a folder holds; nothing if there is none.
-    async fn entries(&self, path: String) -> Result<Vec<Entry>, Trouble> {
-        self.on(async |sftp| {
-            let found = absent_is_none(sftp.read_dir(if path.is_empty() { ".".to_owned() } else { path }).await)?;
-            Ok(found.into_iter().flatten().map(Entry::from).collect())
-        })
-        .await
-    }
-
-    async fn names(&self, container: WorkspaceId, after: Option<ChunkName>, limit: usize) -> Result<Vec<Stored>, Trouble> {
-        let folder = self.container(container);
-        let from = after.map(|after| after.to_string());
-        let from = from.as_deref().map_or("", |name| &name[..2]);
-        let mut parts: Vec<String> = self.entries(folder.clone()).await?.into_iter().map(|entry| entry.name).collect();
-        parts.retain(|part| part.len() == 2 && part != ".." && part.as_str() >= from);
-        parts.sort();
-        let mut found = Vec::new();
-        for part in parts {
-            let mut there: Vec<Stored> = self.entries(format!("{folder}/{part}")).await?.iter().filter_map(Entry::stored).collect();
-            there.retain(|stored| after.is_none_or(|after| stored.name > after));
-            there.sort_by_key(|stored| stored.name);
-            found.extend(there);
-            if found.len() >= limit {
-                break;
-            }
-        }
-        found.truncate(limit);
-        Ok(found)
-    }
-
-    async fn remove_folders(&self, container: WorkspaceId) -> Result<(), Trouble> {
-        let folder = self.container(container);
-        for entry in self.entries(folder.clone()).await?.iter().filter(|entry| !entry.is_special()) {
-            let part = format!("{folder}/{}", entry.name);
-            if entry.name == PASSING {
-                for left in self.entries(part.clone()).await?.iter().filter(|left| !left.is_special()) {
-                    let left = format!("{part}/{}", left.name);
-                    self.on(async |sftp| absent_is_none(sftp.remove_file(left).await).map(drop)).await?;
-                }
-            }
-            self.on(async |sftp| answered_is_fine(sftp.remove_dir(part).await)).await?;
-        }
-        self.on(async |sftp| answered_is_fine(sftp.remove_dir(folder).await)).await
-    }
 }
 
-struct Entry {
-    name: String,
-    bytes: u64,
-    modified: SystemTime,
-}
-
-impl From<russh_sftp::client::fs::DirEntry> for Entry {
-    fn from(entry: russh_sftp::client::fs::DirEntry) -> Self {
-        let found = entry.metadata();
-        let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(found.mtime.unwrap_or(0)));
-        Self { name: entry.file_name(), bytes: found.size.unwrap_or(0), modified }
-    }
-}
-
-impl Entry {
-    fn is_special(&self) -> bool {
-        matches!(self.name.as_str(), "." | "..")
-    }
-
-    fn stored(&self) -> Option<Stored> {
-        Some(Stored { name: self.name.parse().ok()?, bytes: self.bytes, modified: self.modified })
-    }
+fn entry(found: &russh_sftp::client::fs::DirEntry) -> Entry {
+    let about = found.metadata();
+    let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(about.mtime.unwrap_or(0)));
+    Entry { name: found.file_name(), bytes: about.size.unwrap_or(0), modified }
 }
 
 /// Whole and durable under a passing name, then under its own.
@@ -351,76 +251,53 @@ fn answered_is_fine(answer: Result<(), SftpError>) -> Result<(), SftpError> {
     answer.or_else(|error| if answered(&error) { Ok(()) } else { Err(error) })
 }
 
-impl Backend for Sftp {
-    fn name(&self) -> String {
+impl FileServer for Sftp {
+    fn title(&self) -> String {
         format!("SFTP server {}:{}", self.place.host, self.place.port)
     }
 
-    fn prepare(&self) -> Work<'_, ()> {
-        Box::pin(async move {
-            let mut path = String::new();
-            for part in self.place.folder.split('/') {
-                path.push_str(part);
-                if !part.is_empty() {
-                    self.make(path.clone()).await?;
-                }
-                path.push('/');
+    fn root(&self) -> &str {
+        &self.place.folder
+    }
+
+    fn entries(&self, folder: String) -> Work<'_, Vec<Entry>> {
+        Box::pin(self.on(async move |sftp| {
+            let found = absent_is_none(sftp.read_dir(if folder.is_empty() { ".".to_owned() } else { folder }).await)?;
+            let entries = found.into_iter().flatten().map(|found| entry(&found));
+            Ok(entries.filter(|entry| !matches!(entry.name.as_str(), "." | "..")).collect())
+        }))
+    }
+
+    fn make_folder(&self, path: String) -> Work<'_, ()> {
+        Box::pin(self.on(async move |sftp| answered_is_fine(sftp.create_dir(path).await)))
+    }
+
+    fn remove_folder(&self, path: String) -> Work<'_, ()> {
+        Box::pin(self.on(async move |sftp| answered_is_fine(sftp.remove_dir(path).await)))
+    }
+
+    fn size(&self, path: String) -> Work<'_, Option<u64>> {
+        Box::pin(self.on(async move |sftp| {
+            absent_is_none(sftp.metadata(path).await).map(|found| found.map(|found| found.size.unwrap_or(0)))
+        }))
+    }
+
+    fn write(&self, passing: String, path: String, bytes: Bytes, when: When) -> Work<'_, Put> {
+        Box::pin(self.on(async move |sftp| {
+            let stored = store(sftp, &passing, &path, &bytes, when).await;
+            if !matches!(stored, Ok(Put::Stored)) {
+                // Nobody misses it; if it stays it is found by its place.
+                let _ = sftp.remove_file(&passing).await;
             }
-            self.entries(self.place.folder.clone()).await.map(drop)
-        })
+            stored
+        }))
     }
 
-    fn make_container(&self, container: WorkspaceId) -> Work<'_, ()> {
-        Box::pin(async move {
-            let folder = self.container(container);
-            self.make(folder.clone()).await?;
-            self.make(format!("{folder}/{PASSING}")).await
-        })
+    fn read(&self, path: String) -> Work<'_, Option<Bytes>> {
+        Box::pin(self.on(async move |sftp| fetch(sftp, path).await))
     }
 
-    fn remove_container(&self, container: WorkspaceId) -> Work<'_, ()> {
-        Box::pin(self.remove_folders(container))
-    }
-
-    fn containers(&self) -> Work<'_, Vec<WorkspaceId>> {
-        Box::pin(async move {
-            let entries = self.entries(self.place.folder.clone()).await?;
-            Ok(entries.iter().filter_map(|entry| entry.name.parse::<WorkspaceId>().ok()).collect())
-        })
-    }
-
-    fn length(&self, container: WorkspaceId, name: ChunkName) -> Work<'_, Option<u64>> {
-        Box::pin(self.size(self.file(container, name)))
-    }
-
-    fn put(&self, container: WorkspaceId, name: ChunkName, packed: Bytes, when: When) -> Work<'_, Put> {
-        Box::pin(async move {
-            if when == When::Absent && self.size(self.file(container, name)).await?.is_some() {
-                return Ok(Put::WasThere);
-            }
-            self.write(container, name, &packed, when).await
-        })
-    }
-
-    fn get(&self, container: WorkspaceId, name: ChunkName) -> Work<'_, Option<Bytes>> {
-        Box::pin(async move {
-            let path = self.file(container, name);
-            self.on(async |sftp| fetch(sftp, path).await).await
-        })
-    }
-
-    fn remove(&self, container: WorkspaceId, name: ChunkName) -> Work<'_, ()> {
-        Box::pin(async move {
-            let path = self.file(container, name);
-            self.on(async |sftp| absent_is_none(sftp.remove_file(path).await).map(drop)).await
-        })
-    }
-
-    fn list(&self, container: WorkspaceId, after: Option<ChunkName>, limit: usize) -> Work<'_, Vec<Stored>> {
-        Box::pin(self.names(container, after, limit))
-    }
-
-    fn direct(&self, _: WorkspaceId, _: DirectOp, _: ChunkName, _: Duration) -> Work<'_, Option<Direct>> {
-        Box::pin(std::future::ready(Ok(None)))
+    fn erase(&self, path: String) -> Work<'_, ()> {
+        Box::pin(self.on(async move |sftp| absent_is_none(sftp.remove_file(path).await).map(drop)))
     }
 }

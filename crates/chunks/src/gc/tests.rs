@@ -101,6 +101,21 @@ async fn what_is_damaged_is_not_kept_aside_and_stops_nothing() {
     assert_eq!(store.usage(aside_of(HOME)).await.unwrap().chunks, 1);
 }
 
+#[tokio::test]
+async fn a_chunk_that_is_only_read_wrongly_is_not_removed() {
+    let (store, book) = (Arc::new(MemoryStore::new()), Book::default());
+    let (garbage, misread) = (chunk("garbage"), chunk("read wrongly"));
+    store.put_batch(HOME, vec![garbage.clone(), misread.clone()]).await.unwrap();
+    collect(&Holding { store: store.clone(), misread: Some(misread.0) }, &book, HOME, &rules(OLD)).await.unwrap();
+    assert_eq!(store.present(HOME, vec![garbage.0, misread.0]).await.unwrap(), [false, true]);
+    // The same on its way back.
+    collect(&*store, &book, HOME, &rules(OLD)).await.unwrap();
+    book.named.lock().unwrap().insert(misread.0);
+    let done = collect(&Holding { store: store.clone(), misread: Some(misread.0) }, &book, HOME, &rules(OLD)).await.unwrap();
+    assert_eq!(done.restored, 0);
+    assert_eq!(store.present(aside_of(HOME), vec![misread.0]).await.unwrap(), [true]);
+}
+
 /// A committer that looks at its chunks and names them a little later, any number of times, against runs that never wait: whatever is
 /// named must be readable once the next run is over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,13 +145,13 @@ async fn commits_and_runs_in_any_order_lose_nothing_that_is_named() {
     let patient = Rules { grace: Duration::from_secs(1_000), ..rules(OLD) };
     let mut removed_at_most = 0;
     while !committer.is_finished() {
-        let keep_aside = Holding { store: store.clone() };
+        let keep_aside = Holding { store: store.clone(), misread: None };
         removed_at_most += collect(&keep_aside, &*book, HOME, &patient).await.unwrap().removed;
         tokio::task::yield_now().await;
     }
     committer.await.unwrap();
     assert_eq!(removed_at_most, 0);
-    collect(&Holding { store: store.clone() }, &*book, HOME, &patient).await.unwrap();
+    collect(&Holding { store: store.clone(), misread: None }, &*book, HOME, &patient).await.unwrap();
     let named: Vec<_> = book.named.lock().unwrap().iter().copied().collect();
     let there = store.present(HOME, named.clone()).await.unwrap();
     let lost: Vec<_> = named.iter().zip(there).filter(|(_, there)| !there).collect();
@@ -146,6 +161,8 @@ async fn commits_and_runs_in_any_order_lose_nothing_that_is_named() {
 /// What is aside is young, everything else is old.
 struct Holding {
     store: Arc<MemoryStore>,
+    /// Read wrongly, although it is whole.
+    misread: Option<ChunkName>,
 }
 
 impl ChunkStore for Holding {
@@ -159,7 +176,15 @@ impl ChunkStore for Holding {
         self.store.get(container, name)
     }
     fn get_batch(&self, container: WorkspaceId, names: Vec<ChunkName>) -> Answer<'_, Vec<Option<Bytes>>> {
-        self.store.get_batch(container, names)
+        Box::pin(async move {
+            let mut found = self.store.get_batch(container, names.clone()).await?;
+            for (name, packed) in names.iter().zip(&mut found) {
+                if self.misread == Some(*name) {
+                    *packed = Some(Bytes::from_static(b"dust"));
+                }
+            }
+            Ok(found)
+        })
     }
     fn check(&self, container: WorkspaceId, name: ChunkName) -> Answer<'_, crate::store::Health> {
         self.store.check(container, name)

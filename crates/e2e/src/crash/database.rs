@@ -7,7 +7,6 @@ use super::checks;
 use super::play::Play;
 use super::power::{end, start, wait};
 use super::sweep::{Density, Recorded};
-use super::visit::every_kind_of_change;
 use crate::device::Device;
 use crate::postgres::{Database, script};
 use crate::process::Running;
@@ -59,7 +58,7 @@ impl FragileDatabase {
     /// # Panics
     /// If it does not start: a database that cannot recover has lost everything.
     pub fn start(&self) {
-        self.run("start", &[&self.port.to_string()]);
+        assert!(self.run("start", &[&self.port.to_string()]), "PostgreSQL does not start");
     }
 
     /// Kills all of its processes at once.
@@ -67,25 +66,21 @@ impl FragileDatabase {
     /// # Panics
     /// If they do not end.
     pub fn kill(&self) {
-        self.run("kill", &[]);
+        assert!(self.run("kill", &[]), "PostgreSQL cannot be killed");
     }
 
-    fn run(&self, verb: &str, more: &[&str]) {
+    fn run(&self, verb: &str, more: &[&str]) -> bool {
         // Small pieces of its log: a new one begins in the middle of a test too.
         let mut command = Command::new(script());
         command.arg(verb).arg(&self.dir).args(more).env("FSYNC", "on").env("WAL_SEGMENT_MIB", "1");
-        assert!(command.status().is_ok_and(|status| status.success()), "scripts/backends/postgres {verb} failed");
-    }
-
-    /// What it has in memory goes to its files.
-    fn checkpoint(&self, database: &Database) {
-        database.query("CHECKPOINT");
+        command.status().is_ok_and(|status| status.success())
     }
 }
 
 impl Drop for FragileDatabase {
     fn drop(&mut self) {
-        self.kill();
+        // A test that fails already is not to fail twice.
+        let _ = self.run("kill", &[]);
     }
 }
 
@@ -152,22 +147,14 @@ impl DatabasePlay {
 pub fn sweep(dir: &Path, model: &Model, density: Density) -> usize {
     let DatabasePlay { mut play, database, .. } = DatabasePlay::new(dir, 13);
     let named = play.server.database().expect("it has one").clone();
-    database.checkpoint(&named);
-    database.disk.begin();
-    let began = database.disk.snapshot();
-    let mut marks = vec![(0, play.ledger.clone())];
-    for number in 0..4 {
-        every_kind_of_change(play.devices[0].root(), number);
-        play.look();
-        play.sync(0);
-        play.ledger.acknowledged.extend(play.devices[0].tree().contents());
-        marks.push((database.disk.written(), play.ledger.clone()));
+    // What it has in memory goes to its files.
+    let checkpoint = || drop(named.query("CHECKPOINT"));
+    checkpoint();
+    let recorded = Recorded::of_changes(&mut play, &database.disk, |number| {
         if number % 2 == 0 {
-            database.checkpoint(&named);
+            checkpoint();
         }
-    }
-    play.server.kill();
-    let recorded = Recorded { began, log: database.disk.log(), marks };
+    });
     let mut looked = 0;
     for (length, seed) in recorded.prefixes(density) {
         database.kill();

@@ -29,6 +29,24 @@ pub(super) struct Recorded {
 }
 
 impl Recorded {
+    /// A device's first sync and some changes of every kind, on a disk that the server writes to; `after` is called after each of them
+    /// with its number. The server is dead in the end.
+    pub(super) fn of_changes(play: &mut Play, disk: &PowerFs, after: impl Fn(usize)) -> Self {
+        disk.begin();
+        let began = disk.snapshot();
+        let mut marks = vec![(0, play.ledger.clone())];
+        for number in 0..4 {
+            every_kind_of_change(play.devices[0].root(), number);
+            play.look();
+            play.sync(0);
+            play.ledger.acknowledged.extend(play.devices[0].tree().contents());
+            marks.push((disk.written(), play.ledger.clone()));
+            after(number);
+        }
+        play.server.kill();
+        Self { began, log: disk.log(), marks }
+    }
+
     pub(super) fn prefixes(&self, density: Density) -> impl Iterator<Item = (usize, u64)> + use<> {
         // The last is always among them.
         let last = self.log.len();
@@ -49,18 +67,7 @@ impl Recorded {
 pub fn server(dir: &Path, model: &Model, density: Density) -> usize {
     let disk = PowerFs::mount(&dir.join("data"), Renames::Flagged);
     let mut play = Play::new(dir, 1, 11);
-    disk.begin();
-    let began = disk.snapshot();
-    let mut marks = vec![(0, play.ledger.clone())];
-    for number in 0..4 {
-        every_kind_of_change(play.devices[0].root(), number);
-        play.look();
-        play.sync(0);
-        play.ledger.acknowledged.extend(play.devices[0].tree().contents());
-        marks.push((disk.written(), play.ledger.clone()));
-    }
-    play.server.kill();
-    let recorded = Recorded { began, log: disk.log(), marks };
+    let recorded = Recorded::of_changes(&mut play, &disk, |_| ());
     let mut looked = 0;
     for (length, seed) in recorded.prefixes(density) {
         let mut dice = Dice::new(seed ^ (length as u64) << 20);

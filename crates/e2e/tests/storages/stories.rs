@@ -96,9 +96,8 @@ impl Backstage {
                     bucket: set("s3.bucket"),
                     prefix: String::new(),
                     style: Style::Path,
-                    keys,
                 };
-                Arc::new(S3::new(place, &HttpSetup::default()).unwrap())
+                Arc::new(S3::new(place, keys, &HttpSetup::default()).unwrap())
             }
             Kind::Swift => {
                 let login = Login {

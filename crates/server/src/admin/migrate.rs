@@ -30,8 +30,8 @@ struct Moved {
     damaged: Vec<String>,
 }
 
-/// Copies everything to the storage of another configuration.
-pub async fn run(config: &Config, to: &Path) -> Result<Report, Failure> {
+/// Copies everything to the storage of another configuration. Answers, too, how many chunks were damaged.
+pub async fn run(config: &Config, to: &Path) -> Result<(Report, usize), Failure> {
     let admin = Admin::open(config, Need::Data).await?;
     let sources = Sources { file: Some(to.to_owned()), environment: Vec::new(), options: Vec::new() };
     let wanted = config::load(&sources).map_err(Failure::command)?;
@@ -55,7 +55,7 @@ pub async fn run(config: &Config, to: &Path) -> Result<Report, Failure> {
         "Now start the service with the new configuration, and run this once more with the old one, for what came in between.\n",
     );
     let json = json!({ "copied": moved.copied, "bytes": moved.bytes, "there": moved.there, "damaged": moved.damaged });
-    Ok(Report { text, json })
+    Ok((Report { text, json }, moved.damaged.len()))
 }
 
 async fn copy(from: &dyn ChunkStore, to: &dyn ChunkStore, workspace: WorkspaceId, moved: &mut Moved) -> Result<(), Failure> {

@@ -28,25 +28,27 @@ pub async fn run(config: &Config, command: &StorageCommand) -> Result<String, Fa
     match command {
         StorageCommand::Check { output } => {
             let (report, usable) = try_out(config).await?;
-            let printed = report.print(*output);
-            let unwell = || Failure::new(Exit::Unwell, "the chunk storage cannot be used like that").printing(printed.clone());
-            if usable { Ok(printed) } else { Err(unwell()) }
+            well(report.print(*output), usable, "the chunk storage cannot be used like that".to_owned())
         }
         StorageCommand::Gc { grace, dry_run, output } => {
             let act = if *dry_run { Act::DryRun } else { Act::Collect };
             let rules = Rules { grace: *grace, settle: SETTLE, act, now: SystemTime::now() };
             collect(config, &rules).await.map(|report| report.print(*output))
         }
-        StorageCommand::Migrate { to, output } => migrate::run(config, to).await.map(|report| report.print(*output)),
+        StorageCommand::Migrate { to, output } => {
+            let (report, damaged) = migrate::run(config, to).await?;
+            well(report.print(*output), damaged == 0, format!("{damaged} chunks are damaged and were not copied"))
+        }
         StorageCommand::Scrub { output } => {
             let (report, wrong) = scrub(config).await?;
-            let printed = report.print(*output);
-            match wrong {
-                0 => Ok(printed),
-                _ => Err(Failure::new(Exit::Unwell, format!("{wrong} chunks are missing or were damaged")).printing(printed)),
-            }
+            well(report.print(*output), wrong == 0, format!("{wrong} chunks are missing or were damaged"))
         }
     }
+}
+
+/// Prints in any case; fails unless all is well.
+fn well(printed: String, is_well: bool, or: String) -> Result<String, Failure> {
+    if is_well { Ok(printed) } else { Err(Failure::new(Exit::Unwell, or).printing(printed)) }
 }
 
 async fn try_out(config: &Config) -> Result<(Report, bool), Failure> {

@@ -4,7 +4,7 @@ use super::{Values, table, text_of};
 use crate::service::ByteWay;
 use stacksync_storage::HttpSetup;
 use stacksync_storage::ftp::{FtpPlace, FtpTls};
-use stacksync_storage::s3::{Keys, Style};
+use stacksync_storage::s3::{Keys, S3Place, Style};
 use stacksync_storage::sftp::{SftpPlace, SftpSecret};
 use stacksync_storage::swift::{Login, LoginVersion, SwiftPlace};
 
@@ -37,18 +37,8 @@ pub enum StoragePlace {
 /// A bucket. Keys that are not configured are looked for when it is opened.
 #[derive(Clone, Debug)]
 pub struct S3Choice {
-    /// As [`stacksync_storage::s3::S3Place`].
-    pub endpoint: String,
-    /// As there.
-    pub public_endpoint: String,
-    /// As there.
-    pub region: String,
-    /// As there.
-    pub bucket: String,
-    /// As there.
-    pub prefix: String,
-    /// As there.
-    pub style: Style,
+    /// Where it is.
+    pub place: S3Place,
     /// As configured.
     pub keys: Option<Keys>,
     /// Where keys are that neither the configuration nor the environment has.
@@ -101,16 +91,15 @@ fn s3<'a>(text: &impl Fn(&str) -> &'a str) -> Result<S3Choice, String> {
         "" => endpoint.clone(),
         given => given.to_owned(),
     };
-    Ok(S3Choice {
+    let place = S3Place {
         endpoint,
         public_endpoint,
         region: region.to_owned(),
         bucket: bucket.to_owned(),
         prefix: if prefix.is_empty() || prefix.ends_with('/') { prefix.to_owned() } else { format!("{prefix}/") },
         style: if text("s3.style") == "host" { Style::Host } else { Style::Path },
-        keys: s3_keys(text)?,
-        profile: text("s3.profile").to_owned(),
-    })
+    };
+    Ok(S3Choice { place, keys: s3_keys(text)?, profile: text("s3.profile").to_owned() })
 }
 
 fn s3_keys<'a>(text: &impl Fn(&str) -> &'a str) -> Result<Option<Keys>, String> {
@@ -210,7 +199,7 @@ mod tests {
             from("storage=s3\ns3.bucket=b\ns3.prefix=a/b\ns3.region=eu-west-1\ns3.access_key=k\ns3.secret_key=hunter2").unwrap();
         assert!(!format!("{config:?}").contains("hunter2"));
         let StoragePlace::S3(place) = config.storage.place else { panic!("not S3") };
-        assert_eq!((&*place.endpoint, &*place.prefix), ("https://s3.eu-west-1.amazonaws.com", "a/b/"));
+        assert_eq!((&*place.place.endpoint, &*place.place.prefix), ("https://s3.eu-west-1.amazonaws.com", "a/b/"));
         assert_eq!(config.storage.way, ByteWay::DirectOrRelay);
     }
 

@@ -1,8 +1,8 @@
 //! Notices beyond this process, over the message broker: to the other instances of the service, whose devices follow the same
 //! workspaces, and to clients of the original, in their own form.
 //!
-//! Notices of one workspace go out in order; those of many go out at the same time, and to the other instances together. While there is no broker they wait, up to a limit:
-//! a notice is a hint, and a device that misses one asks.
+//! Notices of one workspace go out in order; those of many go out at the same time, and to the other instances together. While there is
+//! no broker they wait, up to a limit: a notice is a hint, and a device that misses one asks.
 
 use super::OriginalDoor;
 use super::answer::{of_changes, shorten};

@@ -29,7 +29,7 @@ const LISTING_BYTES_MAX: usize = 4 << 20;
 /// The hash of an empty body.
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Where the chunks are, and who may go there.
+/// Where the chunks are.
 #[derive(Clone, Debug)]
 pub struct S3Place {
     /// `https://host[:port]` as the service reaches it.
@@ -44,8 +44,6 @@ pub struct S3Place {
     pub prefix: String,
     /// Where the bucket is in an address.
     pub style: Style,
-    /// Who signs.
-    pub keys: Keys,
 }
 
 /// Where the bucket is in an address.
@@ -89,12 +87,12 @@ impl<'a> Ask<'a> {
 }
 
 impl S3 {
-    /// Nothing is asked yet.
+    /// The requests will be signed with these keys. Nothing is asked yet.
     ///
     /// # Errors
     /// When the authorities for TLS cannot be read.
-    pub fn new(place: S3Place, setup: &HttpSetup) -> Result<Self, String> {
-        let signer = Signer { keys: place.keys.clone(), region: place.region.clone() };
+    pub fn new(place: S3Place, keys: Keys, setup: &HttpSetup) -> Result<Self, String> {
+        let signer = Signer { keys, region: place.region.clone() };
         Ok(Self { place, signer, http: Http::new(setup)?, clock: Clock::default(), conditional: AtomicBool::new(true) })
     }
 

@@ -9,23 +9,23 @@ use stacksync_storage::s3::{Keys, S3, S3Place, Style};
 use stacksync_storage::{HttpSetup, RemoteStore};
 use std::sync::{Arc, OnceLock};
 
-fn place(bucket: &str, secret: &str) -> S3Place {
+fn reached(bucket: &str, secret: &str) -> S3 {
     static GATEWAY: OnceLock<Server> = OnceLock::new();
     let endpoint = format!("http://127.0.0.1:{}", server("s3", &GATEWAY).port);
     let keys = Keys { access: "stacksync".to_owned(), secret: secret.to_owned().into(), token: None };
-    S3Place {
+    let place = S3Place {
         public_endpoint: endpoint.clone(),
         endpoint,
         region: "us-east-1".to_owned(),
         bucket: bucket.to_owned(),
         prefix: "chunks/".to_owned(),
         style: Style::Path,
-        keys,
-    }
+    };
+    S3::new(place, keys, &HttpSetup::default()).unwrap()
 }
 
 fn backend(bucket: &str) -> Arc<S3> {
-    Arc::new(S3::new(place(bucket, "stacksync-secret"), &HttpSetup::default()).unwrap())
+    Arc::new(reached(bucket, "stacksync-secret"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,7 +49,7 @@ async fn tickets_are_good_for_one_thing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_keys_are_refused_with_a_sentence() {
-    let backend = S3::new(place("denied", "not-the-secret"), &HttpSetup::default()).unwrap();
+    let backend = reached("denied", "not-the-secret");
     let Err(error) = RemoteStore::open(Arc::new(backend)).await else { panic!("let in") };
     assert!(matches!(error, StoreError::Denied { .. }), "{error}");
     assert!(error.to_string().contains("SignatureDoesNotMatch"), "{error}");
