@@ -51,9 +51,27 @@ pub fn conflict_name(name: &Name, device: &str, unix_ns: i64, attempt: u32) -> N
     Name::new(&format!("{base}{mark}{extension}")).unwrap_or_else(|_| name.clone())
 }
 
-/// A name that an item has only while two or more items exchange their names.
-pub fn passing_name(id: ItemId) -> Name {
-    Name::new(&format!("stacksync-renaming-{:016x}", id.get())).unwrap_or_else(|_| Name::smallest())
+/// What every passing name begins with; the item's id follows, 16 hexadecimal digits.
+const PASSING: &str = "stacksync-renaming-";
+const ID_DIGITS: usize = 16;
+
+/// A name that an item has only while two or more items exchange their names. It says which name the item is to get, so that whoever finds
+/// the item under it, for whatever reason, can give it that.
+pub fn passing_name(id: ItemId, wanted: &Name) -> Name {
+    let wanted = wanted_name(wanted).unwrap_or_else(|| wanted.clone());
+    let text = format!("{PASSING}{:0ID_DIGITS$x}-{wanted}", id.get());
+    Name::new(cut_to(&text, NAME_BYTES_MAX)).unwrap_or_else(|_| Name::smallest())
+}
+
+/// Whether this is a passing name, of whichever item.
+pub fn is_passing(name: &Name) -> bool {
+    name.as_str().starts_with(PASSING)
+}
+
+/// The name that an item under this passing name is to get. `None`: this is no passing name, or it does not say.
+pub fn wanted_name(passing: &Name) -> Option<Name> {
+    let (_, wanted) = passing.as_str().strip_prefix(PASSING)?.split_at_checked(ID_DIGITS + 1)?;
+    Name::new(wanted).ok()
 }
 
 fn cut_to(text: &str, bytes_max: usize) -> &str {
@@ -95,6 +113,21 @@ mod tests {
         );
         let long = conflict_name(&name(&"é".repeat(127)), &"ü".repeat(200), at, 1);
         assert!(long.as_str().len() <= NAME_BYTES_MAX && long.as_str().contains("conflicting copy"));
+    }
+
+    #[test]
+    fn a_passing_name_says_what_the_item_is_to_be_called() {
+        let name = |text: &str| Name::new(text).unwrap();
+        let id = ItemId::new(10).unwrap();
+        let passing = passing_name(id, &name("café.txt"));
+        assert_eq!(passing.as_str(), "stacksync-renaming-000000000000000a-café.txt");
+        assert!(is_passing(&passing) && !is_passing(&name("café.txt")));
+        assert_eq!(wanted_name(&passing), Some(name("café.txt")));
+        assert_eq!(passing_name(id, &passing), passing, "a circle within a circle");
+        assert_eq!(wanted_name(&name("stacksync-renaming-000000000000000a")), None);
+        assert_eq!(wanted_name(&name("stacksync-renaming-é")), None);
+        let long = passing_name(id, &name(&"é".repeat(127)));
+        assert!(long.as_str().len() <= NAME_BYTES_MAX && wanted_name(&long).is_some());
     }
 
     #[test]

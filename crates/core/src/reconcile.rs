@@ -13,7 +13,7 @@
 //! 4. Equal content is no conflict, nor are equal folders: the local newcomer becomes the service's item.
 
 use crate::commit::ItemCommit;
-use crate::names::passing_name;
+use crate::names::{is_passing, wanted_name};
 use crate::planted;
 use crate::trees::{Item, Local, Synced, Trees};
 use crate::values::{Body, ItemId, Kind, ModifiedAt, Name, Place, RemoteItem, Status, Version};
@@ -172,7 +172,7 @@ impl<'a> Case<'a> {
     /// Neither the disk nor the past knows it.
     fn on_service_only(&self) -> Decision {
         match self.item.remote_live() {
-            Some(remote) => self.pull_place(&remote.place, DiskStep::Create, "new on the service"),
+            Some(remote) => self.pull_place(&place_to_create(self.trees, self.id, remote), DiskStep::Create, "new on the service"),
             None => self.decide(Step::Forget, "gone on both sides"),
         }
     }
@@ -251,7 +251,8 @@ impl<'a> Case<'a> {
         match &self.item.remote {
             None => self.new_on_disk(local),
             Some(remote) if remote.deleted => self.deleted_on_service(local, synced, remote),
-            Some(remote) if local.place.name == passing_name(self.id) && local.place != remote.place => {
+            // Its own passing name, or another one's that somebody exchanged it for.
+            Some(remote) if is_passing(&local.place.name) && local.place != remote.place => {
                 self.pull_place(&remote.place, DiskStep::Follow, "left under a passing name")
             }
             Some(remote) if remote.version != synced.version => self.pull(local, synced, remote),
@@ -281,7 +282,7 @@ impl<'a> Case<'a> {
             };
         }
         // A passing name is nobody's wish. And whoever deleted the very thing that is here knew of all changes that were made here.
-        let moved = local.place != synced.place && local.place != remote.place && local.place.name != passing_name(self.id);
+        let moved = local.place != synced.place && local.place != remote.place && !is_passing(&local.place.name);
         let edited = !body.same_bytes(&synced.body) && !body.same_bytes(&remote.body);
         if (moved || edited) && !planted!(DeleteBeatsLocalEdit) {
             return self.push(
@@ -376,7 +377,7 @@ impl<'a> Case<'a> {
         let place = &local.place;
         // Where the service has it under that name, a device crashed in the middle once, and it is the item's name now.
         let is_its_own = self.item.remote.as_ref().is_some_and(|remote| remote.place == *place);
-        if place.name == passing_name(self.id) && !is_its_own {
+        if is_passing(&place.name) && !is_its_own {
             return self.decide(Step::Disk(DiskStep::GiveWay), "left under a passing name, and its place is not known any more");
         }
         if let Some(parent) = place.parent
@@ -538,6 +539,13 @@ impl<'a> Case<'a> {
             Kind::File | Kind::Link => self.decide(Step::Disk(DiskStep::ConflictCopy), reason),
         }
     }
+}
+
+/// Where an item that is only on the service is put. One that was found there under a passing name gets the name that it was to get, if
+/// the service has that free: whoever gave it the passing name may have lost sight of it since.
+pub(crate) fn place_to_create(trees: &Trees, id: ItemId, remote: &RemoteItem) -> Place {
+    let wanted = wanted_name(&remote.place.name).map(|name| Place { parent: remote.place.parent, name });
+    wanted.filter(|wanted| trees.remote_clash(wanted, id).is_none()).unwrap_or_else(|| remote.place.clone())
 }
 
 /// Whether a file's time is another than when both sides agreed on it.

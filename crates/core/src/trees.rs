@@ -71,6 +71,8 @@ pub struct Trees {
     /// While changes are still being learned, two items may claim one name for a moment.
     remote_children: Children<(NameKey, ItemId)>,
     by_file: HashMap<FileId, ItemId>,
+    /// Files on the disk with several names there: an item for each.
+    other_names: HashMap<FileId, BTreeSet<ItemId>>,
     by_chunk: HashMap<ChunkName, ItemId>,
     local_count: usize,
 }
@@ -118,10 +120,19 @@ impl Trees {
         if let Some(id) = self.local_at(place.parent, &place.name).filter(|&id| id != but) {
             return Some(id);
         }
-        let key = place.name.key();
-        let children = self.local_children.get(&place.parent)?;
-        let same_key = children.range((std::ops::Bound::Included((key.clone(), Name::smallest())), std::ops::Bound::Unbounded));
-        same_key.take_while(|((k, _), _)| *k == key).map(|(_, &id)| id).find(|&id| id != but)
+        self.local_spellings(place.parent, &place.name).map(|(_, id)| id).find(|&id| id != but)
+    }
+
+    /// The items on the disk whose names clash with this one, with their names.
+    pub fn local_spellings(&self, folder: Option<ItemId>, name: &Name) -> impl Iterator<Item = (&Name, ItemId)> + '_ {
+        let key = name.key();
+        let from = std::ops::Bound::Included((key.clone(), Name::smallest()));
+        let same_key = self
+            .local_children
+            .get(&folder)
+            .into_iter()
+            .flat_map(move |children| children.range((from.clone(), std::ops::Bound::Unbounded)));
+        same_key.take_while(move |((other, _), _)| *other == key).map(|((_, name), &id)| (name, id))
     }
 
     /// The service's live item whose name clashes with this place.
@@ -156,9 +167,11 @@ impl Trees {
         self.remote_children.get(&Some(folder)).into_iter().flatten().map(|(_, &id)| id)
     }
 
-    /// The item that this file on disk is, or was when it was last seen.
-    pub fn by_file(&self, file: FileId) -> Option<ItemId> {
-        self.by_file.get(&file).copied()
+    /// The item that this file on disk is, or was when it was last seen; then the others, if it has several names.
+    pub fn by_file(&self, file: FileId) -> impl Iterator<Item = ItemId> + '_ {
+        let last = self.by_file.get(&file).copied();
+        let others = self.other_names.get(&file).into_iter().flatten().copied();
+        last.into_iter().chain(others.filter(move |&id| Some(id) != last))
     }
 
     /// All items that the disk holds below this folder.
@@ -289,6 +302,12 @@ impl Trees {
         let item = self.items.entry(id).or_default();
         if let Some(old) = item.local.take() {
             self.local_count -= 1;
+            if let Some(names) = self.other_names.get_mut(&old.stat.file) {
+                names.remove(&id);
+                if names.is_empty() {
+                    self.other_names.remove(&old.stat.file);
+                }
+            }
             let key = (old.place.name.key(), old.place.name);
             remove_child(&mut self.local_children, old.place.parent, &key, id);
         }
@@ -297,7 +316,10 @@ impl Trees {
             let key = (new.place.name.key(), new.place.name.clone());
             let before = self.local_children.entry(new.place.parent).or_default().insert(key, id);
             debug_assert!(before.is_none(), "two items at one place");
-            self.by_file.insert(new.stat.file, id);
+            let other = self.by_file.insert(new.stat.file, id).filter(|other| *other != id);
+            if let Some(other) = other.filter(|other| self.local(*other).is_some_and(|local| local.stat.file == new.stat.file)) {
+                self.other_names.entry(new.stat.file).or_default().extend([other, id]);
+            }
             if let Some(Body::File(file)) = &new.body {
                 for chunk in file.chunks.iter().take(INDEXED_CHUNKS_PER_FILE) {
                     self.by_chunk.insert(chunk.name, id);

@@ -360,11 +360,11 @@ fn moves(now: &Stat, expect: &Stat) -> bool {
     as_expected(now, &Stat { executable: now.executable, ..expect.clone() })
 }
 
-/// On a file system that folds case the target of a change of case is the file itself.
+/// On a file system that folds case the target of a change of case is the file itself. If it is a second hard link after all, made in this
+/// moment, the rename does nothing, and the next look shows both.
 fn is_other_case(before: &Seen, old_name: &Name, new: &Folder, new_name: &Name) -> bool {
-    let single = before.stat.kind == Kind::Folder || before.links == 1;
     let itself = matches!(look(&new.handle, new_name.as_str()), Ok(Look::Here(seen)) if seen.stat.file == before.stat.file);
-    single && itself && old_name.key() == new_name.key()
+    itself && old_name.key() == new_name.key()
 }
 
 /// What an error of the operating system means for an action at `path`.

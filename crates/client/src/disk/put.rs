@@ -46,8 +46,8 @@ impl Disk {
         match linkat(from, name, to, new_name, AtFlags::empty()) {
             // Two steps: on the medium the second name must not come after the end of the first one.
             Ok(()) => match fsync(to).and_then(|()| self.end_name(from, name, ours)) {
-                Ok(()) => Ok(()),
-                Err(errno) => unlinkat(to, new_name, AtFlags::empty()).and(Err(errno)),
+                Err(errno) if has_other_names(to, new_name)? => unlinkat(to, new_name, AtFlags::empty()).and(Err(errno)),
+                Ok(()) | Err(_) => Ok(()),
             },
             Err(Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK) => match look(to, new_name)? {
                 Look::Absent => renameat(from, name, to, new_name),
@@ -58,7 +58,7 @@ impl Disk {
     }
 
     /// Ends the first name of what has a second one now. Somebody may have given the first name to something else in this
-    /// moment: so it is renamed aside, looked at, and put back if it is not `ours`.
+    /// moment: so it is renamed aside, looked at, and put back if it is not `ours`. That is ENOENT then, as when it is gone.
     pub(super) fn end_name(&self, from: BorrowedFd<'_>, name: &str, ours: FileId) -> Result<(), Errno> {
         crash_point!("rename.between-two-names");
         let hidden = aside_name(&self.parts.own.shared.fresh());
@@ -74,7 +74,7 @@ impl Disk {
         if let Err(errno) = back {
             tracing::warn!("{name:?} could not be put back and stays set aside as {hidden:?}: {errno}");
         }
-        Ok(())
+        Err(Errno::NOENT)
     }
 }
 
@@ -291,6 +291,11 @@ fn expected_at(folder: &Folder, name: &str, path: &ItemPath, expect: &Stat) -> R
 /// Whether what is there is what was staged, and nobody wrote to it.
 fn is_still(staged: &Aside, ours: &Stat) -> bool {
     matches!(look(&staged.folder, &staged.name), Ok(Look::Here(seen)) if seen.stat.same_content(ours))
+}
+
+/// Whether a file has other names than this one: who took its first name away from us moved it, and did not delete it.
+fn has_other_names(folder: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
+    Ok(matches!(look(folder, name)?, Look::Here(seen) if seen.links > 1))
 }
 
 fn identity(folder: BorrowedFd<'_>, name: &str) -> Result<FileId, Errno> {

@@ -3,9 +3,9 @@
 use super::work::{Busy, Op, Purpose};
 use super::{DiskAction, Effect, Engine, FileId, OpId, Synced};
 use crate::commit::COMMIT_ITEMS_MAX;
-use crate::names::{conflict_name, passing_name};
+use crate::names::{conflict_name, is_passing, wanted_name};
 use crate::planted;
-use crate::reconcile::{Context, Decision, DiskStep, RULES_NAME, Step, Wait, reconcile};
+use crate::reconcile::{Context, Decision, DiskStep, RULES_NAME, Step, Wait, place_to_create, reconcile};
 use crate::trees::Local;
 use crate::values::{Body, ItemId, Kind, Name, Place, RemoteItem};
 use std::sync::Arc;
@@ -79,7 +79,6 @@ impl Engine {
 
     pub(super) fn forget(&mut self, id: ItemId) {
         self.work.clear_trouble(id);
-        self.work.unsure.remove(&id);
         self.fresh.remove(&id);
         self.held.remove(&id);
         let stat = self.trees.get(id).synced.as_ref().and_then(|synced| synced.stat.clone());
@@ -201,7 +200,7 @@ impl Engine {
     }
 
     pub(super) fn start_write(&mut self, id: ItemId, remote: RemoteItem, replaced: Option<Local>) {
-        let place = replaced.as_ref().map_or_else(|| remote.place.clone(), |local| local.place.clone());
+        let place = replaced.as_ref().map_or_else(|| self.free_place_to_create(id, &remote), |local| local.place.clone());
         let (path, into) = (self.trees.local_path(&place), self.folder_on_disk(&place));
         let body = self.body_to_write(id, &remote);
         let replaces = replaced.map(|local| local.stat);
@@ -259,12 +258,23 @@ impl Engine {
         let item = self.trees.get(id);
         let before = item.synced.as_ref().map(|synced| &synced.place).or(item.remote.as_ref().map(|remote| &remote.place));
         let wanted = match before {
-            Some(before) if local.place.name == passing_name(id) => before.name.clone(),
-            Some(_) | None => local.place.name.clone(),
+            Some(before) if is_passing(&local.place.name) => &before.name,
+            Some(_) | None => &local.place.name,
         };
+        let wanted = wanted_name(wanted).unwrap_or_else(|| wanted.clone());
         if let Some(name) = self.free_name(id, local.place.parent, &wanted) {
             self.log(id, "conflict", format!("{reason}; kept as {name}"));
             self.start_move(id, name, purpose);
+        }
+    }
+
+    /// Where an item that is only on the service is put: not under a passing name, even if the service has given its own name away.
+    fn free_place_to_create(&self, id: ItemId, remote: &RemoteItem) -> Place {
+        let place = place_to_create(&self.trees, id, remote);
+        let wanted = wanted_name(&place.name).and_then(|wanted| self.free_name(id, place.parent, &wanted));
+        match wanted {
+            Some(name) => Place { name, ..place },
+            None => place,
         }
     }
 

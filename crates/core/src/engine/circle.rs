@@ -34,7 +34,8 @@ impl Engine {
     /// a file to move, the occupant steps aside: under a passing name if the service has a place for it, else under a conflict name.
     pub(super) fn break_on_disk(&mut self, waiter: ItemId, occupant: ItemId) {
         let item = self.trees.get(waiter);
-        let passing = item.remote_live().map(|remote| Place { parent: remote.place.parent, name: passing_name(waiter) });
+        let passing =
+            item.remote_live().map(|remote| Place { parent: remote.place.parent, name: passing_name(waiter, &remote.place.name) });
         match (&item.local, passing) {
             // A folder that is to go where it is above itself on the disk cannot be the first to move.
             (Some(local), Some(passing))
@@ -54,7 +55,7 @@ impl Engine {
             Some(local) if pushes => {
                 self.start_conflict_move(occupant, &local, Purpose::Move, "the service has another item of that name");
             }
-            Some(_) => self.start_move(occupant, passing_name(occupant), Purpose::Move),
+            Some(local) => self.start_move(occupant, passing_name(occupant, &local.place.name), Purpose::Move),
             None => {}
         }
     }
@@ -64,7 +65,7 @@ impl Engine {
     pub(super) fn break_on_service(&mut self, waiter: ItemId) {
         let Some(mut aside) = self.commit_as_on_disk(waiter) else { return };
         let own_name = aside.commit.place.name.clone();
-        aside.commit.place.name = passing_name(waiter);
+        aside.commit.place.name = passing_name(waiter, &own_name);
         if self.trees.remote_clash(&aside.commit.place, waiter).is_some() {
             // Somebody gave it to another item.
             let Some(name) = self.free_name(waiter, aside.commit.place.parent, &own_name) else { return };

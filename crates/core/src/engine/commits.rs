@@ -3,7 +3,7 @@
 use super::work::{Busy, Committing};
 use super::{Effect, Engine};
 use crate::commit::ItemCommit;
-use crate::values::{Body, Status};
+use crate::values::{Body, CommitId, Status};
 use std::sync::Arc;
 
 impl Engine {
@@ -13,7 +13,6 @@ impl Engine {
             self.work.joining.insert(id);
         }
         let stat = self.trees.local(id).map(|local| local.stat.clone());
-        self.work.unsure.remove(&id);
         self.work.busy.insert(id, Busy::Commit);
         self.work.batch.push(Committing { commit, stat });
         for waiter in self.waits.release(id) {
@@ -40,19 +39,34 @@ impl Engine {
 
     /// What was never answered is decided again, from what is known by now.
     pub(super) fn drop_unanswered(&mut self) {
-        for id in std::mem::take(&mut self.work.unanswered) {
+        for (id, _) in std::mem::take(&mut self.work.unanswered) {
             for item in self.work.finish_commit(id) {
                 self.dirty(item.commit.id);
             }
         }
     }
 
+    /// On a new connection, all that were not answered.
     pub(super) fn resend_commits(&mut self) {
-        for id in std::mem::take(&mut self.work.unanswered) {
-            if let Some(batch) = self.work.commits.get(&id) {
-                let items = batch.iter().map(|item| item.commit.clone()).collect();
-                self.effects.push_back(Effect::Commit { id, items });
+        for (id, _) in std::mem::take(&mut self.work.unanswered) {
+            self.resend(id);
+        }
+    }
+
+    /// Without one, those whose time has come. The others wait for the service to be known again.
+    pub(super) fn resend_due_commits(&mut self) {
+        for id in self.work.due_commits(self.now) {
+            if self.service.is_proven() {
+                self.work.unanswered.remove(&id);
+                self.resend(id);
             }
+        }
+    }
+
+    fn resend(&mut self, id: CommitId) {
+        if let Some(batch) = self.work.commits.get(&id) {
+            let items = batch.iter().map(|item| item.commit.clone()).collect();
+            self.effects.push_back(Effect::Commit { id, items });
         }
     }
 }

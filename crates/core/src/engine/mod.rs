@@ -186,6 +186,7 @@ impl Engine {
         for id in self.work.due_retries(self.now) {
             self.dirty(id);
         }
+        self.resend_due_commits();
         if self.scans.next_look().is_some_and(|at| at <= self.now.ms) {
             let parked = self.waits.all();
             parked.into_iter().for_each(|id| self.dirty(id));

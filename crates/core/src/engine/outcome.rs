@@ -99,25 +99,15 @@ impl Engine {
     fn note_applied(&mut self, op: Op, applied: Applied) {
         let Op { item: id, place, purpose, .. } = op;
         self.work.clear_trouble(id);
-        if !self.trees.folder_is_local(place.parent) {
-            // The folder vanished or moved away meanwhile; what was put into it is found with it, or is gone with it.
-            if self.trees.local(id).is_some() {
-                self.vanished(BTreeSet::from([id]));
-            }
-            return;
-        }
         match (purpose, applied) {
-            // What is there now may be another one's already: only a look tells.
             (Some(Purpose::Write { remote, body }), Applied::Present(stat)) if stat.kind == body.kind() => {
-                let place = self.taken_for_new(id, &stat).unwrap_or(place);
-                self.clear_place(place.parent, &place.name, id);
-                if place.name.as_str() == RULES_NAME {
-                    self.touched_all();
+                self.note_written(id, place, remote, body, stat);
+            }
+            // The folder vanished or moved away meanwhile; what was put into it is found with it, or is gone with it.
+            (_, _) if !self.trees.folder_is_local(place.parent) => {
+                if self.trees.local(id).is_some() {
+                    self.vanished(BTreeSet::from([id]));
                 }
-                let verb = if self.trees.get(id).synced.is_some() { "updated" } else { "downloaded" };
-                self.put_local(id, Some(Local { place, stat: stat.clone(), body: Some(body), ignored: false }));
-                self.put_synced(id, Some(agreed(&remote, Some(stat))));
-                self.log(id, verb, format!("version {}", remote.version));
             }
             (Some(Purpose::SetMeta { remote }), Applied::Present(stat)) => {
                 if let Some(local) = self.trees.local(id).cloned() {
@@ -159,6 +149,26 @@ impl Engine {
         }
     }
 
+    /// The disk had this version. What is there now may be another one's already: only a look tells.
+    fn note_written(&mut self, id: ItemId, place: Place, remote: RemoteItem, body: Body, stat: Stat) {
+        let place = self.taken_for_new(id, &stat).unwrap_or(place);
+        let verb = if self.trees.get(id).synced.is_some() { "updated" } else { "downloaded" };
+        let version = remote.version;
+        self.put_synced(id, Some(agreed(&remote, Some(stat.clone()))));
+        if self.trees.folder_is_local(place.parent) {
+            self.clear_place(place.parent, &place.name, id);
+            if place.name.as_str() == RULES_NAME {
+                self.touched_all();
+            }
+            self.put_local(id, Some(Local { place, stat, body: Some(body), ignored: false }));
+        } else {
+            // Whoever took the folder away took this with it: it is found with the folder, or is gone as that is.
+            self.trees.note_file(id, stat.file);
+            self.vanished(BTreeSet::from([id]));
+        }
+        self.log(id, verb, format!("version {version}"));
+    }
+
     /// The disk had the item where the service has it: whoever moves it from there moves it after that, and not beside it.
     fn agree_on_place(&mut self, id: ItemId, place: &Place) {
         let item = self.trees.get(id);
@@ -172,7 +182,7 @@ impl Engine {
     /// The file that was put there was seen before its outcome came, under a name that somebody or the file system gave it, and taken for
     /// a new one: that is where the item is.
     fn taken_for_new(&mut self, id: ItemId, stat: &Stat) -> Option<Place> {
-        let other = self.trees.by_file(stat.file).filter(|&other| other != id && self.is_newcomer(other))?;
+        let other = self.trees.by_file(stat.file).find(|&other| other != id && self.is_newcomer(other))?;
         let local = self.trees.local(other).filter(|local| local.stat.file == stat.file && local.stat.kind == stat.kind)?;
         let place = local.place.clone();
         if self.work.is_applying(other) || self.trees.local_children(Some(other)).next().is_some() {
@@ -199,35 +209,19 @@ impl Engine {
                 self.committed_range(answer.from, answer.to);
             }
             Err(CallError::Offline) => {
-                self.work.unanswered.insert(id);
+                self.work.unanswered.insert(id, None);
             }
             Err(CallError::NotNow(text)) => {
-                for item in self.work.finish_commit(id) {
-                    let id = item.commit.id;
-                    self.work.unsure.insert(id, item);
-                    self.find_ours(id);
-                    self.retry(id, Severity::Soft, &text);
-                }
+                let items: Vec<ItemId> = self.work.commits.get(&id).into_iter().flatten().map(|item| item.commit.id).collect();
+                items.iter().for_each(|&item| self.retry(item, Severity::Soft, &text));
+                let again = items.iter().filter_map(|item| self.work.troubles.get(item)).map(|trouble| trouble.retry_ms).max();
+                self.work.unanswered.insert(id, again);
             }
             Err(CallError::Refused(text)) => {
                 for item in self.work.finish_commit(id) {
                     self.retry(item.commit.id, Severity::Hard, &text);
                 }
             }
-        }
-    }
-
-    /// If the service's latest version is the one that was committed without an answer, that is what both sides agreed on: a file that
-    /// has its older content again since then has changed.
-    pub(super) fn find_ours(&mut self, id: ItemId) {
-        let (Some(item), Some(remote)) = (self.work.unsure.get(&id), &self.trees.get(id).remote) else { return };
-        let commit = &item.commit;
-        let deleted = commit.status == Status::Deleted;
-        let same = remote.deleted == deleted
-            && (deleted || (remote.place == commit.place && remote.body == commit.body && remote.modified == commit.modified));
-        let (same, over) = (same && remote.version == commit.version, remote.version >= commit.version);
-        if over && let Some(item) = self.work.unsure.remove(&id).filter(|_| same) {
-            self.note_commit(&item);
         }
     }
 
@@ -272,7 +266,8 @@ impl Engine {
     fn note_commit(&mut self, item: &Committing) {
         let commit = &item.commit;
         let before = self.trees.get(commit.id).synced.clone();
-        let based_on_older = before.as_ref().is_some_and(|before| before.version.next() != commit.version);
+        // Where it lived on although it had been deleted there, the versions in between were never agreed on.
+        let is_news = before.as_ref().is_none_or(|before| before.version < commit.version);
         if commit.status == Status::Deleted {
             self.fresh.remove(&commit.id);
             if let Some(stat) = before.and_then(|before| before.stat) {
@@ -280,7 +275,7 @@ impl Engine {
             }
             return self.put_synced(commit.id, None);
         }
-        if !based_on_older {
+        if is_news {
             let synced = Synced {
                 version: commit.version,
                 place: commit.place.clone(),

@@ -11,7 +11,7 @@ use super::{FileId, Stat};
 use crate::planted;
 use crate::trees::{Item, Local, Trees};
 use crate::values::{Body, FileBody, ItemId, ItemPath, Kind, Name, Place};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Folders that are looked at at the same time.
 const SCANS_MAX: usize = 32;
@@ -46,9 +46,11 @@ pub struct Scans {
     running: BTreeSet<Option<ItemId>>,
     missing: BTreeSet<ItemId>,
     strangers: StrangersByPlace,
+    /// Where each of their files was seen last.
+    stranger_of: HashMap<FileId, (Option<ItemId>, Name)>,
     /// Items that were not to be seen while an action was under way on them: perhaps they are gone, too.
     doubtful: BTreeSet<ItemId>,
-    /// Items that were seen where an action is about to put another one.
+    /// Items that were seen where an action is about to put another one, or to take it away.
     hidden: BTreeMap<(Option<ItemId>, Name), ItemId>,
     /// Folders that were not where they should be: looked at when they turn up.
     astray: BTreeSet<ItemId>,
@@ -288,6 +290,7 @@ impl Engine {
         let looked_for = |name: &Name| names.is_none_or(|names| names.contains(name));
         let gone = |name: &Name| looked_for(name) && !present.contains(name.as_str());
         self.scans.hidden.retain(|(at, name), _| *at != folder || !gone(name));
+        self.scans.strangers.retain(|(at, name), _| *at != folder || !gone(name));
         let known: Vec<ItemId> = match names {
             None => {
                 self.trees.local_children(folder).filter(|(name, _)| !present.contains(name.as_str())).map(|(_, id)| id).collect()
@@ -337,6 +340,10 @@ impl Engine {
         let known = self.trees.local_at(folder, &entry.name);
         if let Some(id) = known {
             if self.work.defer_look(id) {
+                if !self.is_file_of(id, &entry) {
+                    self.work.defer_stranger(id, Place { parent: folder, name: entry.name.clone() });
+                    self.note_hidden(folder, &entry);
+                }
                 return;
             }
             if self.scans.doubtful.remove(&id) {
@@ -345,8 +352,7 @@ impl Engine {
             if entry.ignored && self.is_newcomer(id) {
                 return self.miss(id);
             }
-            let stat = self.trees.local(id).map(|local| (local.stat.kind, local.stat.file));
-            if stat == Some((entry.stat.kind, entry.stat.file)) {
+            if self.is_file_of(id, &entry) {
                 self.unmiss(id);
                 if self.scans.astray.remove(&id) {
                     self.scans.want(Some(id), Extent::All);
@@ -365,16 +371,24 @@ impl Engine {
             Some(owner) if self.work.defer_stranger(owner, Place { parent: folder, name: entry.name.clone() }) => return,
             None if known.is_none() => return self.new_item(folder, entry),
             Some(owner) if !self.scans.missing.contains(&owner) => {
-                if let Some(place) = self.trees.local(owner).map(|local| local.place.clone()) {
-                    self.look_at(&place);
-                }
+                // Of a file with several names another one may be the one that is gone.
+                let owners = self.trees.by_file(entry.stat.file).filter_map(|owner| self.trees.local(owner));
+                let places: Vec<Place> = owners.map(|local| local.place.clone()).collect();
+                places.iter().for_each(|place| self.look_at(place));
             }
             Some(_) | None => {}
         }
+        self.scans.stranger_of.insert(entry.stat.file, (folder, entry.name.clone()));
         self.scans.strangers.insert((folder, entry.name.clone()), entry);
     }
 
-    /// Somebody moved an item to where an action is about to put another one: it is not gone, and is looked at when the action has ended.
+    /// Whether this is the thing that was seen last of the item.
+    fn is_file_of(&self, id: ItemId, entry: &Entry) -> bool {
+        self.trees.local(id).is_some_and(|local| (local.stat.kind, local.stat.file) == (entry.stat.kind, entry.stat.file))
+    }
+
+    /// Somebody moved an item to where an action is about to put another one, or to take it away: it is not gone, and is looked at when
+    /// the action has ended.
     fn note_hidden(&mut self, folder: Option<ItemId>, entry: &Entry) {
         let owner = self.owner_of(entry.stat.file, entry.stat.kind);
         if let Some(owner) = owner.filter(|&owner| self.work.expected_item(folder, &entry.name) != Some(owner)) {
@@ -412,11 +426,14 @@ impl Engine {
 
     /// Whether this is a file that is known under another spelling of the same name.
     fn has_other_spelling(&self, folder: Option<ItemId>, entry: &Entry) -> bool {
-        let owner = self.owner_of(entry.stat.file, entry.stat.kind).and_then(|owner| self.trees.local(owner));
-        owner.is_some_and(|local| {
-            let known = &local.place;
-            known.parent == folder && known.name != entry.name && known.name.key() == entry.name.key()
-        })
+        // Whichever item the file passes for: of a file with several names in a folder one item has each.
+        let is_item = |(known, id): (&Name, ItemId)| *known != entry.name && self.is_file_of(id, entry);
+        let is_stranger = |place: &&(Option<ItemId>, Name)| {
+            let (at, known) = place;
+            *at == folder && *known != entry.name && known.key() == entry.name.key() && self.scans.strangers.contains_key(*place)
+        };
+        self.trees.local_spellings(folder, &entry.name).any(is_item)
+            || self.scans.stranger_of.get(&entry.stat.file).is_some_and(|place| is_stranger(&place))
     }
 
     /// Whether the service has an item for this place that the disk has not.
@@ -431,16 +448,16 @@ impl Engine {
         item.synced.is_none() && item.remote.is_none() && !self.work.is_committing(id)
     }
 
-    /// The item that this file was when it was last seen, on the disk or recently on it.
+    /// The item that this file was when it was last seen, on the disk or recently on it; of several, for a file with as many names, one that
+    /// is missing.
     fn owner_of(&self, file: FileId, kind: Kind) -> Option<ItemId> {
-        let owner = self.trees.by_file(file)?;
-        let item = self.trees.get(owner);
-        let seen = match (&item.local, &item.synced) {
-            (Some(local), _) => local.stat.kind,
-            (None, Some(synced)) => synced.body.kind(),
-            (None, None) => return None,
+        let was = |owner: &ItemId| match self.trees.get(*owner) {
+            Item { local: Some(local), .. } => local.stat.kind == kind,
+            Item { local: None, synced: Some(synced), .. } => synced.body.kind() == kind,
+            Item { local: None, synced: None, .. } => false,
         };
-        (seen == kind).then_some(owner)
+        let owners = || self.trees.by_file(file).filter(was);
+        owners().find(|owner| self.scans.missing.contains(owner)).or_else(|| owners().next())
     }
 
     fn end_round(&mut self) {
@@ -467,6 +484,7 @@ impl Engine {
             }
         }
         self.scans.is_whole = false;
+        self.scans.stranger_of.clear();
         let mut missing = std::mem::take(&mut self.scans.missing);
         // What was put there after its folder was missed is gone with it, too.
         let later = missing.iter().flat_map(|&id| self.trees.local_children(Some(id))).map(|(_, child)| child);

@@ -72,6 +72,11 @@ impl Service {
         self.online
     }
 
+    /// Connected to a service whose past is the one that we know.
+    pub const fn is_proven(&self) -> bool {
+        self.online && !self.unproven
+    }
+
     pub const fn is_idle(&self) -> bool {
         !self.asking
     }
@@ -267,7 +272,6 @@ impl Engine {
         if news && worth_keeping {
             let id = item.id;
             self.put_remote(id, Some(item));
-            self.find_ours(id);
         }
     }
 

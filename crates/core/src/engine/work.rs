@@ -86,9 +86,9 @@ pub struct Work {
     pub(super) batch: Vec<Committing>,
     pub(super) joining: BTreeSet<ItemId>,
     pub(super) commits: BTreeMap<CommitId, Vec<Committing>>,
-    pub(super) unanswered: BTreeSet<CommitId>,
-    /// What was committed without an answer: perhaps it was saved.
-    pub(super) unsure: BTreeMap<ItemId, Committing>,
+    /// Commits that brought no answer, and when they are sent again; `None`: on a new connection. Perhaps they were saved. The service
+    /// answers an id as it did the first time, and only that tells.
+    pub(super) unanswered: BTreeMap<CommitId, Option<u64>>,
     pub(super) troubles: BTreeMap<ItemId, Trouble>,
     pub(super) retries: BTreeSet<(u64, ItemId)>,
 }
@@ -178,7 +178,18 @@ impl Work {
     }
 
     pub(super) fn next_retry(&self) -> Option<u64> {
-        self.retries.first().map(|&(at, _)| at)
+        let commit = self.unanswered.values().copied().flatten().min();
+        self.retries.first().map(|&(at, _)| at).into_iter().chain(commit).min()
+    }
+
+    /// Commits that were to be sent again by now.
+    pub(super) fn due_commits(&mut self, now: Now) -> Vec<CommitId> {
+        let due = |at: &Option<u64>| at.is_some_and(|at| at <= now.ms);
+        let due: Vec<CommitId> = self.unanswered.iter().filter(|(_, at)| due(at)).map(|(&id, _)| id).collect();
+        for id in &due {
+            self.unanswered.insert(*id, None);
+        }
+        due
     }
 
     pub(super) fn due_retries(&mut self, now: Now) -> Vec<ItemId> {

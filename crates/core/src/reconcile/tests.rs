@@ -25,6 +25,10 @@ fn file(content: &str) -> Body {
     Body::File(FileBody { size: content.len() as u64, chunks: [chunk].into(), adler32: 1, executable: false })
 }
 
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
 /// Three trees and what else a plan depends on, made step by step.
 #[derive(Clone, Default)]
 struct Situation {
@@ -174,18 +178,34 @@ fn what_is_new_here_waits_for_newer_rules_that_are_on_their_way() {
 
 #[test]
 fn a_passing_name_is_left_again() {
-    let passing = passing_name(id(X));
+    let passing = crate::names::passing_name(id(X), &name("wanted"));
     let moved_to = |name: &Name| {
         let world = nothing().equal(X, 1, place(0, "x"), file("a"));
         world.change_local(X, |local| local.place.name = name.clone())
     };
     assert_eq!(moved_to(&passing).step(X), Step::Disk(DiskStep::Follow));
     assert_eq!(moved_to(&Name::new("y").unwrap()).committed(X), Some((Status::Renamed, 2)));
+    // Somebody exchanged it for what had the passing name, in the moment in which that was given: nobody wants it to be called so.
+    let of_another = crate::names::passing_name(id(OTHER), &name("wanted"));
+    assert_eq!(moved_to(&of_another).step(X), Step::Disk(DiskStep::Follow));
     // Somebody else's device crashed in the middle: then it is the item's name.
     let named = nothing().equal(X, 1, Place { parent: None, name: passing.clone() }, file("a"));
     assert_eq!(named.step(X), Step::Nothing);
     let changed = named.change_local(X, |local| local.body = Some(file("b")));
     assert_eq!(changed.committed(X), Some((Status::Changed, 2)));
+}
+
+#[test]
+fn what_comes_back_under_a_passing_name_gets_the_name_that_it_was_to_get() {
+    let passing = Place { parent: None, name: crate::names::passing_name(id(X), &name("x")) };
+    let there = nothing().remote(X, 2, passing.clone(), file("a"));
+    let put = |world: &Situation| place_to_create(&world.trees, id(X), world.trees.get(id(X)).remote.as_ref().unwrap());
+    assert_eq!(put(&there), place(0, "x"));
+    assert_eq!(there.step(X), Step::Disk(DiskStep::Create));
+    // It waits for what is about to leave that name, and leaves the name to whoever has it on the service.
+    let leaving = there.clone().remote(OTHER, 2, place(0, "o"), file("o")).synced(OTHER, 1, place(0, "x"), file("o"));
+    assert_eq!(leaving.local(OTHER, place(0, "x"), file("o")).step(X), Step::Wait(Wait::LocalOccupant(id(OTHER))));
+    assert_eq!(put(&there.equal(OTHER, 1, place(0, "x"), file("o"))), passing);
 }
 
 #[test]

@@ -30,8 +30,8 @@ struct Life {
 #[derive(Debug, Default)]
 pub struct Deletions {
     lives: HashMap<Key, Life>,
-    /// Live items as they were saved last.
-    live: HashMap<ItemId, RemoteItem>,
+    /// Items as they were saved last.
+    last: HashMap<ItemId, RemoteItem>,
     /// By member: items that vanished at once, and how many of their deletions were saved.
     guarded: HashMap<usize, (HashSet<ItemId>, usize)>,
 }
@@ -119,9 +119,9 @@ impl Deletions {
     }
 
     /// A move is a change, and beats the deletion of somebody who did not know of it; whose disk made it, with which content, shows only
-    /// in what was saved.
+    /// in what was saved. So does one that came after the deletion: the item lives again, at another place.
     fn note_move(&mut self, item: &RemoteItem) {
-        let before = if item.deleted { self.live.remove(&item.id) } else { self.live.insert(item.id, item.clone()) };
+        let before = self.last.insert(item.id, item.clone());
         let moved = |before: &RemoteItem| before.place != item.place && before.body.same_bytes(&item.body);
         if let Some(key) = key_of_body(&item.body).filter(|_| before.as_ref().is_some_and(moved)) {
             self.lives.entry(key).or_default().touched += 1;

@@ -40,6 +40,10 @@ impl Modes {
     }
 
     fn by_person(&mut self, change: &Change, path: &str, at: &At) {
+        // Of what somebody deleted he wants no mode, if it lives on because somebody else moved or edited it.
+        if let Some(key) = at.before.as_ref().and_then(|before| before.key).filter(|key| change.counts(*key).1 == 0) {
+            self.lives.entry(key).or_default().doubtful = true;
+        }
         let Some((now, key)) = at.now.as_ref().and_then(|now| Some((now, now.key?))) else { return };
         let before = at.before.as_ref().filter(|before| before.key == Some(key));
         let (count, left) = change.counts(key);

@@ -235,12 +235,12 @@ impl Batch {
         Ok(present(after.unwrap_or(Look::Absent), expect))
     }
 
-    /// On a file system that folds case the target of a change of case is the file itself.
+    /// On a file system that folds case the target of a change of case is the file itself. If it is a second hard link after all, made in
+    /// this moment, the rename does nothing, and the next look shows both.
     async fn is_other_case(&self, before: &Found, old_name: &Name, new: &Folder, new_name: &Name) -> bool {
-        let single = before.stat.kind == Kind::Folder || before.links == 1;
         let there = self.calls.look(&new.handle, new_name).await;
         let itself = matches!(there, Ok(Look::Here(found)) if found.stat.file == before.stat.file);
-        single && itself && old_name.key() == new_name.key()
+        itself && old_name.key() == new_name.key()
     }
 
     async fn set_meta(&mut self, path: &ItemPath, expect: &Stat, modified: ModifiedAt, executable: bool) -> Outcome {

@@ -176,8 +176,8 @@ impl Calls {
                     Err(errno) => Err(errno),
                 };
                 match ended {
-                    Ok(()) => Ok(()),
-                    Err(errno) => self.unlink(to, new_name).await.and(Err(errno)),
+                    Err(errno) if self.has_other_names(to, new_name).await? => self.unlink(to, new_name).await.and(Err(errno)),
+                    Ok(()) | Err(_) => Ok(()),
                 }
             }
             Err(Errno::Perm) => match self.look(to, new_name).await? {
@@ -200,7 +200,12 @@ impl Calls {
             Err(Errno::Exist) => None,
             Err(_) => self.rename(from, &hidden, from, name, How::Replace).await.ok(),
         };
-        Ok(())
+        Err(Errno::NoEnt)
+    }
+
+    /// Whether a file has other names than this one: who took its first name away from us moved it, and did not delete it.
+    async fn has_other_names(&self, folder: &Hold, name: &Name) -> Result<bool, Errno> {
+        Ok(matches!(self.look(folder, name).await?, Look::Here(found) if found.links > 1))
     }
 
     pub async fn identity(&self, folder: &Hold, name: &Name) -> Result<FileId, Errno> {

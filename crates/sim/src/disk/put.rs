@@ -101,7 +101,7 @@ impl Batch {
         };
         if kept.is_err() {
             // Back as it was; unless somebody wrote to the path in this very moment: then that stays there, and the old one aside.
-            self.calls.exchange(&aside.folder, &aside.name, &folder.handle, name).await.map_err(failed)?;
+            let Some(new_id) = self.exchange_away(&aside, folder, name, path).await.map_err(failed)? else { return kept };
             if self.is_still(&aside, &ours).await {
                 self.is_back(old_id);
                 self.calls.unlink(&aside.folder, &aside.name).await.ok();
@@ -109,11 +109,12 @@ impl Batch {
                 self.calls.exchange(&aside.folder, &aside.name, &folder.handle, name).await.map_err(failed)?;
                 self.stays_aside(old_id);
             }
+            self.is_back(new_id);
         }
         kept
     }
 
-    /// The exchange; tells which node it brought out. `None`: names cannot be exchanged here.
+    /// The exchange; tells which node it brought out, which is aside until it goes back or is kept. `None`: names cannot be exchanged here.
     async fn exchange_away(&self, aside: &Aside, folder: &Folder, name: &Name, path: &ItemPath) -> Result<Option<Id>, Errno> {
         if !self.calls.exchange(&aside.folder, &aside.name, &folder.handle, name).await? {
             return Ok(None);
@@ -157,12 +158,15 @@ impl Batch {
         }
         let kept = self.keep(&old, old_id, path, Why::Replaced).await;
         if kept.is_err() && self.calls.rename_new(&folder.handle, name, &staged.folder, &staged.name).await.is_ok() {
+            let new_id = self.calls.node_at(&staged.folder, &staged.name).ok_or(ApplyError::Changed)?;
+            self.is_aside(new_id, path);
             if self.is_still(staged, ours).await {
                 self.put_back(&old, old_id, folder, name).await;
             } else {
                 self.calls.rename_new(&staged.folder, &staged.name, &folder.handle, name).await.ok();
                 self.stays_aside(old_id);
             }
+            self.is_back(new_id);
         }
         kept
     }

@@ -2,6 +2,7 @@
 
 mod contradictions;
 mod disk;
+mod races;
 mod random;
 mod scenarios;
 mod service;

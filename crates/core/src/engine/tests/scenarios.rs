@@ -2,7 +2,7 @@
 
 use super::disk::Data;
 use super::world::{Faults, World, difference};
-use crate::engine::Input;
+use crate::engine::{DiskAction, Input};
 use crate::values::ItemPath;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -112,7 +112,8 @@ fn a_file_put_into_a_folder_while_it_is_being_made_is_found() {
     let mut world = World::new(1, 2, Faults { rate: 0 });
     world.devices[0].disk.make(&path("folder"), Data::Folder(BTreeMap::new()));
     world.touch(0, path("folder"));
-    world.make_folder_and_meanwhile(1, |world| {
+    let makes = |action: &DiskAction| matches!(action, DiskAction::MakeFolder { .. });
+    world.apply_and_meanwhile(1, makes, |world| {
         world.devices[1].disk.make(&path("folder/file"), Data::File(b"x".to_vec()));
         world.touch(1, path("folder"));
     });

@@ -99,7 +99,7 @@ impl World {
         self.tell(d, Input::Touched(path));
     }
 
-    fn tell(&mut self, d: usize, input: Input) {
+    pub fn tell(&mut self, d: usize, input: Input) {
         let device = &mut self.devices[d];
         device.engine.handle(input, self.now);
         while let Some(effect) = device.engine.poll() {
@@ -218,7 +218,7 @@ impl World {
         true
     }
 
-    fn carry_out(&mut self, d: usize, effect: Effect) {
+    pub fn carry_out(&mut self, d: usize, effect: Effect) {
         match effect {
             Effect::Remember(delta) => {
                 let remembered = &mut self.devices[d].remembered;
@@ -294,7 +294,7 @@ impl World {
         self.devices[d].answers.push_back((id, answer));
     }
 
-    fn commit_and_notify(
+    pub fn commit_and_notify(
         &mut self,
         id: crate::values::CommitId,
         items: &[crate::commit::ItemCommit],
@@ -313,17 +313,32 @@ impl World {
         self.devices[d].pending.iter().any(|effect| matches!(effect, Effect::Apply { action: DiskAction::Move { .. }, .. }))
     }
 
-    /// Lets the next folder be made on a device's disk; what happens then, happens before its engine is told.
-    pub fn make_folder_and_meanwhile(&mut self, d: usize, meanwhile: impl FnOnce(&mut Self)) {
-        let makes = |effect: &Effect| matches!(effect, Effect::Apply { action: DiskAction::MakeFolder { .. }, .. });
-        while !self.devices[d].pending.iter().any(makes) {
+    /// Goes on until a device wants this; it does not get it until it is carried out.
+    pub fn hold(&mut self, d: usize, wants: impl Fn(&Effect) -> bool) -> Effect {
+        loop {
+            if let Some(index) = self.devices[d].pending.iter().position(&wants) {
+                return self.devices[d].pending.remove(index);
+            }
             assert!(self.step(), "{}", self.report());
         }
-        let index = self.devices[d].pending.iter().position(makes).unwrap();
-        let Effect::Apply { op, action } = self.devices[d].pending.remove(index) else { unreachable!() };
+    }
+
+    /// Lets the next such action be done on a device's disk; what happens then, happens before its engine is told.
+    pub fn apply_and_meanwhile(&mut self, d: usize, wants: impl Fn(&DiskAction) -> bool, meanwhile: impl FnOnce(&mut Self)) {
+        let effect = self.hold(d, |effect| matches!(effect, Effect::Apply { action, .. } if wants(action)));
+        let Effect::Apply { op, action } = effect else { unreachable!() };
         let result = self.devices[d].disk.apply(&action, &self.service.chunks);
         meanwhile(self);
         self.tell(d, Input::Applied { op, result });
+    }
+
+    /// What can happen at once happens, without time passing.
+    pub fn steps(&mut self, most: usize) {
+        for _ in 0..most {
+            if (0..self.devices.len()).all(|d| !self.step_of(d)) {
+                return;
+            }
+        }
     }
 
     /// What waits to be told to a device.

@@ -1,0 +1,126 @@
+//! What people do in the very moment in which the engine does something, or does not know yet how it ended. Each found by the simulated
+//! world first.
+
+use super::disk::Data;
+use super::world::{Faults, World};
+use crate::engine::{CallError, DiskAction, Effect, Input};
+use crate::values::ItemPath;
+use std::collections::BTreeMap;
+
+fn path(text: &str) -> ItemPath {
+    ItemPath::parse(text).unwrap()
+}
+
+/// Two devices that both have these; a name that ends with a slash is a folder.
+fn with(seed: u64, paths: &[&str]) -> World {
+    let mut world = World::new(seed, 2, Faults { rate: 0 });
+    for text in paths {
+        let data = match text.strip_suffix('/') {
+            Some(_) => Data::Folder(BTreeMap::new()),
+            None => Data::File(format!("content of {text}").into_bytes()),
+        };
+        world.devices[0].disk.make(&path(text.trim_end_matches('/')), data);
+    }
+    world.settle();
+    world
+}
+
+fn is_commit(effect: &Effect) -> bool {
+    matches!(effect, Effect::Commit { .. })
+}
+
+/// The edit brought back what somebody had deleted, so it was based on a version that was never agreed on: its answer did not count, and
+/// the deletion that followed was undone.
+#[test]
+fn what_came_back_by_an_edit_and_is_deleted_before_the_answer_stays_deleted() {
+    let mut world = with(1, &["file"]);
+    world.devices[0].disk.unlink(&path("file"));
+    world.devices_on = 1;
+    world.touch(0, path("file"));
+    world.rest();
+    world.devices_on = 2;
+    let inode = world.devices[1].disk.find(&path("file")).unwrap();
+    world.devices[1].disk.write(inode, b"edited".to_vec());
+    world.touch(1, path("file"));
+    let commit = world.hold(1, is_commit);
+    world.carry_out(1, commit);
+    world.devices[1].disk.unlink(&path("file"));
+    world.touch(1, path("file"));
+    world.settle();
+    assert_eq!(world.service.picture(), BTreeMap::new(), "{}", world.report());
+    world.check_converged();
+}
+
+/// The folder was known to be gone before the outcome came, which was dropped then: the file, and so its folder, came back.
+#[test]
+fn what_was_put_into_a_folder_goes_with_it_when_that_is_deleted_before_the_outcome() {
+    let mut world = with(2, &["folder/"]);
+    world.devices[0].disk.make(&path("folder/file"), Data::File(b"x".to_vec()));
+    world.touch(0, path("folder/file"));
+    let writes = |action: &DiskAction| matches!(action, DiskAction::Write { .. });
+    world.apply_and_meanwhile(1, writes, |world| {
+        world.devices[1].disk.unlink(&path("folder/file"));
+        world.devices[1].disk.unlink(&path("folder"));
+        world.touch(1, path("folder"));
+        world.steps(50);
+    });
+    world.settle();
+    assert_eq!(world.service.picture(), BTreeMap::new(), "{}", world.report());
+    world.check_converged();
+}
+
+/// A file was seen under the name of a folder that an action was about to move, and the folder under the file's: the file counted as gone
+/// and came again as a new one.
+#[test]
+fn names_exchanged_while_an_action_on_one_of_them_is_under_way_are_two_moves() {
+    let mut world = with(3, &["file", "folder/"]);
+    world.devices[0].disk.rename(&path("folder"), &path("moved"));
+    world.touch(0, path("folder"));
+    world.touch(0, path("moved"));
+    let moves = |effect: &Effect| matches!(effect, Effect::Apply { action: DiskAction::Move { .. }, .. });
+    let action = world.hold(1, moves);
+    let disk = &mut world.devices[1].disk;
+    disk.rename(&path("file"), &path("aside"));
+    disk.rename(&path("folder"), &path("file"));
+    disk.rename(&path("aside"), &path("folder"));
+    world.touch(1, path("file"));
+    world.touch(1, path("folder"));
+    world.steps(50);
+    world.carry_out(1, action);
+    world.settle();
+    world.check_converged();
+    let items = world.service.items.values();
+    assert_eq!(items.filter(|item| !item.body.chunks().is_empty()).count(), 1, "{}", world.report());
+}
+
+/// Whether a commit without an answer was saved was guessed from the latest version: when that was somebody else's by then, one's own change
+/// passed for a new one, and undid his.
+#[test]
+fn a_commit_without_an_answer_is_sent_again_as_it_was() {
+    let mut world = with(4, &["file"]);
+    let set_mode = |world: &mut World, d: usize, executable: bool| {
+        let disk = &mut world.devices[d].disk;
+        let inode = disk.find(&path("file")).unwrap();
+        disk.clock += 1;
+        let clock = disk.clock;
+        let node = disk.nodes.get_mut(&inode).unwrap();
+        (node.executable, node.changed) = (executable, clock);
+        world.touch(d, path("file"));
+    };
+    set_mode(&mut world, 1, true);
+    let Effect::Commit { id, items } = world.hold(1, is_commit) else { unreachable!() };
+    world.commit_and_notify(id, &items);
+    world.devices_on = 1;
+    world.rest();
+    assert!(world.devices[0].disk.picture()["file"].executable);
+    set_mode(&mut world, 0, false);
+    world.rest();
+    world.devices_on = 2;
+    world.tell(1, Input::Committed { id, result: Err(CallError::NotNow("no answer".into())) });
+    let again = world.hold(1, is_commit);
+    assert!(matches!(&again, Effect::Commit { id: again, .. } if *again == id), "{again:?}");
+    world.carry_out(1, again);
+    world.settle();
+    assert!(!world.devices[1].disk.picture()["file"].executable, "{}", world.report());
+    world.check_converged();
+}
