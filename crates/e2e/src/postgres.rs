@@ -147,7 +147,7 @@ impl Postgres {
     /// # Panics
     /// If the script fails.
     pub fn kill(&self) {
-        self.run(&["kill"]);
+        self.run(&["kill"], None);
     }
 
     /// Ends it properly.
@@ -155,7 +155,7 @@ impl Postgres {
     /// # Panics
     /// If the script fails.
     pub fn pause(&self) {
-        self.run(&["pause"]);
+        self.run(&["pause"], None);
     }
 
     /// Starts it again after it was ended.
@@ -163,11 +163,22 @@ impl Postgres {
     /// # Panics
     /// If it does not start.
     pub fn again(&self) {
-        self.run(&["start", &self.port.to_string()]);
+        self.run(&["start", &self.port.to_string()], None);
     }
 
-    fn run(&self, arguments: &[&str]) {
+    /// The same with room for so many connections only.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn again_with_connections(&self, connections: u32) {
+        self.run(&["start", &self.port.to_string()], Some(connections));
+    }
+
+    fn run(&self, arguments: &[&str], connections: Option<u32>) {
         let mut command = Command::new(script());
+        if let Some(connections) = connections {
+            command.env("MAX_CONNECTIONS", connections.to_string());
+        }
         command.arg(arguments[0]).arg(&self.dir).args(&arguments[1..]).env("FSYNC", "off").stdout(Stdio::null());
         let status = command.status().expect("scripts/backends/postgres can be started");
         assert!(status.success(), "scripts/backends/postgres {arguments:?} failed; it said above why");

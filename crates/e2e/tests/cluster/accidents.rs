@@ -9,11 +9,14 @@ use stacksync_e2e::random::Random;
 use stacksync_e2e::seed;
 use stacksync_e2e::tree::assert_holds;
 use stacksync_e2e::wait::{until, until_true};
+use std::time::Duration;
 
 /// Devices that commit all the time.
 const WRITERS: usize = 6;
 /// Commits between two accidents.
 const BETWEEN: u64 = 100;
+/// Connections to the database that are too few for three instances.
+const CONNECTIONS: u32 = 14;
 
 /// Plays accidents in a cluster of three under load, with two folders that change meanwhile.
 fn play(backends: &Backends, accidents: impl FnOnce(&mut Cluster, &Load)) -> Cluster {
@@ -86,6 +89,38 @@ fn the_database_is_killed_and_started() {
     play(&backends, |_, load| {
         backends.postgres.kill();
         backends.postgres.again();
+        load.wait_for_more(BETWEEN);
+        backends.postgres.pause();
+        backends.postgres.again();
+    });
+}
+
+/// As after a failover: the one that was primary still answers, and takes no writes.
+#[test]
+fn the_database_takes_no_writes_for_a_while() {
+    play(&backends(), |cluster, load| {
+        let database = cluster.instances[0].database().unwrap();
+        let name = database.name();
+        database.query(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));
+        let others = "datname = current_database() AND pid <> pg_backend_pid()";
+        database.query(&format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {others}"));
+        // What had begun may still have been saved.
+        let saved = || database.query("SELECT count(*), max(revision) FROM items");
+        let (before, acknowledged) = (saved(), load.acknowledged());
+        std::thread::sleep(Duration::from_secs(3));
+        assert_eq!(saved(), before, "something was written");
+        assert!(load.acknowledged() <= acknowledged + WRITERS as u64, "something was acknowledged");
+        database.query(&format!("BEGIN READ WRITE; ALTER DATABASE {name} RESET default_transaction_read_only; COMMIT"));
+    });
+}
+
+/// Fewer than all instances together would like to have.
+#[test]
+fn the_database_has_few_connections() {
+    let backends = backends();
+    play(&backends, |_, load| {
+        backends.postgres.pause();
+        backends.postgres.again_with_connections(CONNECTIONS);
         load.wait_for_more(BETWEEN);
         backends.postgres.pause();
         backends.postgres.again();

@@ -8,6 +8,7 @@ mod away;
 mod clocks;
 mod nodes;
 mod notices;
+mod redelivery;
 mod tls;
 
 use stacksync_e2e::cluster::Backends;
