@@ -1,5 +1,6 @@
 //! How to reach a broker, and how its queues are declared. The defaults are those of the original.
 
+use crate::transport::MESSAGE_BYTES_MAX;
 use std::fmt;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct AmqpConfig {
     pub dead_letters: DeadLetters,
     /// How long the broker may take to confirm a message, before it is sent again.
     pub confirm_timeout: Duration,
+    /// Longest body that is sent, in bytes. RabbitMQ 3 takes 128 MiB; RabbitMQ 4 takes 16 MiB unless its `max_message_size` says more.
+    pub message_bytes_max: usize,
     /// What the broker shows of the connections.
     pub connection_name: String,
 }
@@ -64,6 +67,7 @@ impl Default for AmqpConfig {
             queue_kind: QueueKind::Classic,
             dead_letters: DeadLetters::Kept,
             confirm_timeout: Duration::from_secs(10),
+            message_bytes_max: MESSAGE_BYTES_MAX,
             connection_name: "objectmq".to_owned(),
         }
     }

@@ -17,7 +17,7 @@ pub use config::{AmqpConfig, AmqpTls, DeadLetters, DeliveryMode, Password, Queue
 pub use look::QueueView;
 
 use crate::queue::{Queue, lock};
-use crate::transport::{Address, Guard, Inbox, MESSAGE_BYTES_MAX, ReplyQueue, ReplySink, Trouble};
+use crate::transport::{Address, Guard, Inbox, ReplyQueue, ReplySink, Trouble};
 use crate::{BoxFuture, ConnectionState, Message, SendError, Stats, Transport};
 use consume::{Consuming, NOTICES_UNSETTLED_MAX, Purpose};
 use link::Link;
@@ -244,7 +244,7 @@ impl Transport for Amqp {
     }
 
     fn message_bytes_max(&self) -> usize {
-        MESSAGE_BYTES_MAX
+        self.0.config.message_bytes_max
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -85,7 +85,7 @@ impl Shared {
     }
 
     async fn send_whole(self: Arc<Shared>, to: To, message: Message) -> Result<(), SendError> {
-        let limit = crate::transport::MESSAGE_BYTES_MAX;
+        let limit = self.config.message_bytes_max;
         if message.body.len() > limit {
             return Err(SendError::TooLarge { bytes: message.body.len(), limit });
         }

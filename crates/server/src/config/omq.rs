@@ -9,6 +9,9 @@ use stacksync_core::values::WorkspaceId;
 use std::collections::HashSet;
 use std::time::Duration;
 
+/// Longest message through the broker: all items of a large workspace, for clients of the original.
+const BROKER_BYTES_MAX: usize = 96 << 20;
+
 /// How messages travel.
 #[derive(Clone, Debug)]
 pub enum MessageTransport {
@@ -145,6 +148,7 @@ fn broker(values: &Values) -> Result<AmqpConfig, String> {
         queue_kind,
         dead_letters: if text("omq.dead_letters") == "reject" { DeadLetters::Rejected } else { DeadLetters::Kept },
         confirm_timeout: value::time(text("omq.confirm_timeout"))?,
+        message_bytes_max: BROKER_BYTES_MAX,
         connection_name: "stacksync-server".to_owned(),
     })
 }

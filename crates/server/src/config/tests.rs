@@ -174,6 +174,7 @@ fn the_message_broker_has_the_defaults_of_the_original() {
     let MessageTransport::Amqp(amqp) = from_file("omq.transport=amqp").unwrap().messages else { panic!() };
     let original = AmqpConfig {
         rpc_exchange: "rpc_global_exchange".to_owned(),
+        message_bytes_max: 96 << 20,
         connection_name: "stacksync-server".to_owned(),
         ..AmqpConfig::default()
     };

@@ -6,7 +6,7 @@ use super::account::{get_account_info, update_device, update_workspace};
 use super::belief::Beliefs;
 use super::border::Sender;
 use super::commit::{Answered, commit};
-use super::read::{get_changes, get_workspaces};
+use super::read::{get_whole_tree, get_workspaces};
 use super::{Answer, Context, Fault, Principal, encoded, finished};
 use crate::accounts::secret::{JoinCode, Token};
 use crate::config::OriginalClients;
@@ -14,9 +14,10 @@ use crate::db::{Access, Db, NewDevice, UnixMs, User, UserKey};
 use objectmq::{BoxFuture, Incoming, RawValue, RemoteError, RemoteObject};
 use serde::Deserialize;
 use stacksync_core::values::{DeviceId, UserId, WorkspaceId};
-use stacksync_protocol::sync_service::{GetChangesRequest, UpdateDeviceRequest};
+use stacksync_protocol::sync_service::UpdateDeviceRequest;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 /// How long it is believed that something is told to a workspace or user, or not.
@@ -35,6 +36,8 @@ pub struct OriginalDoor {
     workspaces: Beliefs<WorkspaceId, bool>,
     admitted: Beliefs<UserId, ()>,
     devices: Beliefs<DeviceId, Principal>,
+    /// One at a time: such an answer is held as a whole.
+    whole_trees: Semaphore,
 }
 
 impl OriginalDoor {
@@ -47,6 +50,7 @@ impl OriginalDoor {
             workspaces: Beliefs::new(BELIEF),
             admitted: Beliefs::new(ADMITTED),
             devices: Beliefs::new(ADMITTED),
+            whole_trees: Semaphore::new(1),
         }
     }
 
@@ -136,8 +140,9 @@ impl OriginalService {
             "getChanges" => {
                 let caller = self.caller(&claim).await?;
                 self.check_workspace(&claim)?;
-                let request: GetChangesRequest = incoming.param()?;
-                get_changes(context, &caller, GetChangesRequest { since: None, limit: None, ..request }).await
+                // Never closed; without it the answer is only not spared.
+                let _turn = self.door.whole_trees.acquire().await;
+                get_whole_tree(context, &caller, incoming.param()?).await
             }
             "getWorkspaces" => {
                 let caller = self.caller(&claim).await?;

@@ -1,7 +1,8 @@
 //! `getChanges` and `getWorkspaces`.
 
 use super::{Answer, Authorized, Context, Fault, Principal, encoded};
-use crate::db::{ChangedItem, WorkspaceView};
+use crate::db::{ChangedItem, TreeItem, WorkspaceView};
+use serde::{Serialize, Serializer};
 use stacksync_core::values::{Revision, WorkspaceId};
 use stacksync_protocol::item::ItemMetadata;
 use stacksync_protocol::sync_service::{
@@ -12,6 +13,8 @@ use stacksync_protocol::sync_service::{
 const PAGE_BYTES_MAX: usize = 4 << 20;
 /// The same for a whole tree, which cannot be paged.
 const TREE_BYTES_MAX: usize = 12 << 20;
+/// The same through the message broker.
+const BROKER_TREE_BYTES_MAX: usize = 80 << 20;
 /// Encoded length of an item without its name and chunks, and of a chunk, in bytes.
 const ITEM_BYTES: usize = 400;
 const CHUNK_BYTES: usize = 75;
@@ -22,8 +25,15 @@ pub async fn get_changes(context: &Context, caller: &Principal, request: GetChan
     let place = context.gate.workspace(caller, WorkspaceId(request.workspace_id)).await?;
     match request.since {
         Some(since) => encoded(&changes_since(context, &place, since, request.limit).await?),
-        None => encoded(&tree(context, &place).await?),
+        None => tree(context, &place, TREE_BYTES_MAX).await,
     }
+}
+
+/// The whole tree for a client of the original, which cannot ask for pages: as long as a message through the broker may be.
+pub async fn get_whole_tree(context: &Context, caller: &Principal, request: GetChangesRequest) -> Answer {
+    caller.check(request.user_id, None)?;
+    let place = context.gate.workspace(caller, WorkspaceId(request.workspace_id)).await?;
+    tree(context, &place, BROKER_TREE_BYTES_MAX).await
 }
 
 async fn changes_since(context: &Context, place: &Authorized<'_>, since: u64, limit: Option<u32>) -> Result<Changes, Fault> {
@@ -50,16 +60,28 @@ fn fitting(changes: &crate::db::Changes, bytes_max: usize) -> (&[ChangedItem], R
     }
 }
 
-async fn tree(context: &Context, place: &Authorized<'_>) -> Result<Vec<ItemMetadata>, Fault> {
-    let tree = context.db.tree(place.workspace()).await?;
-    if tree.iter().map(|item| encoded_bytes(&item.entry)).sum::<usize>() > TREE_BYTES_MAX {
+async fn tree(context: &Context, place: &Authorized<'_>, bytes_max: usize) -> Answer {
+    let items = context.db.tree(place.workspace()).await?;
+    if items.iter().map(|item| encoded_bytes(&item.entry)).sum::<usize>() > bytes_max {
         return Err(Fault::Invalid(
             "The workspace has too many items for one answer; ask for its changes since revision 0.".into(),
         ));
     }
-    let listed =
-        tree.iter().map(|item| ItemMetadata { level: i32::try_from(item.level).ok(), ..metadata(&item.entry, place.workspace()) });
-    Ok(listed.collect())
+    encoded(&Listed { items, workspace: place.workspace() })
+}
+
+/// A tree as a list on the wire; each item becomes what it is there only when it is written.
+struct Listed {
+    items: Vec<TreeItem>,
+    workspace: WorkspaceId,
+}
+
+impl Serialize for Listed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let on_wire =
+            |item: &TreeItem| ItemMetadata { level: i32::try_from(item.level).ok(), ..metadata(&item.entry, self.workspace) };
+        serializer.collect_seq(self.items.iter().map(on_wire))
+    }
 }
 
 fn metadata(change: &ChangedItem, workspace: WorkspaceId) -> ItemMetadata {

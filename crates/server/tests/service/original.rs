@@ -354,3 +354,23 @@ async fn a_service_without_its_broker_says_what_is_wrong() {
     let waits = tokio::time::timeout(Duration::from_secs(3), start("guest", "1".to_owned())).await;
     assert!(waits.is_err(), "{waits:?}");
 }
+
+/// As large as a workspace may have become with clients that always ask for all of it: more than one message to a device may have.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_tree_is_told_in_one_piece() {
+    let vhost = Rabbit::shared().vhost();
+    let house = house(&vhost, &[("legacy.clients", "on"), ("legacy.users", "anna")]).await;
+    let anna: Device = house.user("anna").await;
+    anna.put(&[b"content"]).await;
+    for ids in (0..500).collect::<Vec<_>>().chunks(50) {
+        let items = ids.iter().map(|id| file(1 + id, &format!("file {id}"), &[&b"content"[..]; 400])).collect();
+        let answer = anna.commit(items).await;
+        assert!(answer.items.iter().all(|info| info.commit_succeed), "{answer:?}");
+    }
+    let refused = anna.call::<Value>(SYNC_SERVICE, "getChanges", &json!({"workspaceId": anna.workspace})).await;
+    assert!(matches!(refused, Err(CallError::Remote(_))), "it fits");
+    let desktop = Desktop::connect(&vhost, anna.user, Encoding::JSON).await;
+    let items: Vec<ItemMetadata> = desktop.call("getChanges", json!({"workspaceId": anna.workspace})).await.unwrap();
+    assert_eq!(items.len(), 500);
+    assert!(items.iter().all(|item| item.chunks.len() == 400));
+}
