@@ -1,5 +1,6 @@
 //! The commands and their options.
 
+use crate::home::Schedule;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -11,6 +12,15 @@ Exit codes:
   3  the service cannot be reached
   4  the service does not accept this device or join code, or is not the one that this device knows
   5  another stacksync is running with the same home";
+
+const LIMITS: &str = "\
+A LIMIT is
+  off                                 as fast as it can
+  500KiB/s, 10Mbit/s, 1.5MB/s         so many bytes per second, at least 4KiB/s
+  22:00-06:00=off, 1MiB/s             by the hours of this computer's clock: the first that fit count,
+                                      what has none counts for the rest of the time
+  Mon-Fri 08:00-18:00=200KiB/s        also by the days of the week
+It counts for all files of this device together, and at once, also if `sync` is running.";
 
 /// Keeps a folder of this computer the same as on your other devices, on storage that you own.
 #[derive(Debug, Parser)]
@@ -36,11 +46,10 @@ pub enum Command {
     /// Make this computer a device of your account, and DIR the folder that it keeps
     Join(Join),
     /// Keep the folder in sync until stopped
-    Sync {
-        /// Stop when both sides agree
-        #[arg(long)]
-        once: bool,
-    },
+    Sync(Sync),
+    /// Show how fast this device may send and receive, or change it
+    #[command(after_help = LIMITS)]
+    Limit(LimitArgs),
     /// Whether both sides agree, and what stands in the way
     Status,
     /// What would be done now, and why
@@ -80,6 +89,31 @@ pub enum Command {
     },
 }
 
+/// Options of `sync`.
+#[derive(Debug, clap::Args)]
+pub struct Sync {
+    /// Stop when both sides agree
+    #[arg(long)]
+    pub once: bool,
+    /// For this run: how fast it may send, e.g. 1MiB/s, or "22:00-06:00=off, 1MiB/s"; see `limit`
+    #[arg(long, value_name = "LIMIT")]
+    pub limit_up: Option<Schedule>,
+    /// For this run: how fast it may receive
+    #[arg(long, value_name = "LIMIT")]
+    pub limit_down: Option<Schedule>,
+}
+
+/// Options of `limit`.
+#[derive(Debug, clap::Args)]
+pub struct LimitArgs {
+    /// How fast it may send
+    #[arg(long, value_name = "LIMIT")]
+    pub up: Option<Schedule>,
+    /// How fast it may receive
+    #[arg(long, value_name = "LIMIT")]
+    pub down: Option<Schedule>,
+}
+
 /// Options of `join`.
 #[derive(Debug, clap::Args)]
 pub struct Join {
@@ -112,11 +146,21 @@ mod tests {
         let args = parse("stacksync join http://localhost:1 CODE dir --name laptop --home h").unwrap();
         assert_eq!(args.home, Some("h".into()));
         assert!(matches!(args.command, Command::Join(join) if join.name.as_deref() == Some("laptop") && !join.allow_plain_http));
-        assert!(matches!(parse("stacksync --home h sync --once").unwrap().command, Command::Sync { once: true }));
-        assert!(matches!(parse("stacksync sync").unwrap().command, Command::Sync { once: false }));
+        assert!(matches!(parse("stacksync --home h sync --once").unwrap().command, Command::Sync(Sync { once: true, .. })));
+        assert!(matches!(parse("stacksync sync").unwrap().command, Command::Sync(Sync { once: false, limit_up: None, .. })));
+        let limited = parse("stacksync sync --limit-up 1MiB/s --limit-down off").unwrap().command;
+        assert!(matches!(limited, Command::Sync(Sync { limit_up: Some(_), limit_down: Some(_), .. })));
+        assert!(matches!(parse("stacksync limit --up 22:00-06:00=off,1MiB/s").unwrap().command, Command::Limit(_)));
         assert!(parse("stacksync status --json").unwrap().json);
         assert!(matches!(parse("stacksync log -n 3 a/b").unwrap().command, Command::Log { lines: 3, path: Some(_) }));
-        for line in ["stacksync", "stacksync join http://x", "stacksync why", "stacksync dance", "stacksync sync --twice"] {
+        for line in [
+            "stacksync",
+            "stacksync join http://x",
+            "stacksync why",
+            "stacksync dance",
+            "stacksync sync --twice",
+            "stacksync limit --up fast",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }
@@ -126,7 +170,7 @@ mod tests {
     fn the_help_is_as_written_down() {
         let mut command = Args::command().term_width(100);
         let mut help = command.render_long_help().to_string();
-        for name in ["join", "sync", "log"] {
+        for name in ["join", "sync", "limit", "log"] {
             let sub = command.find_subcommand_mut(name).unwrap();
             help.push_str(&format!("\n--- {name}\n{}", sub.clone().term_width(100).render_help()));
         }

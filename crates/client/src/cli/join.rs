@@ -4,7 +4,7 @@ use super::args::Join;
 use super::exit::{Exit, Failure};
 use super::out::Out;
 use crate::disk::RootIdentity;
-use crate::home::{Config, Home};
+use crate::home::{Config, Home, Limits};
 use crate::session::{self, Address, Connector, JoinCode};
 use serde::Serialize;
 use std::fs;
@@ -42,6 +42,7 @@ pub fn join(home: &Home, join: &Join, out: Out) -> Result<Exit, Failure> {
         device_name,
         root,
         root_identity,
+        limits: Limits::default(),
     };
     home.create(&config, &joined.token)?;
     let answer = Answer {

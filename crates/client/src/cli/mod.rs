@@ -6,6 +6,7 @@ mod args;
 mod exit;
 mod flags;
 mod join;
+mod limit;
 mod log;
 mod out;
 mod place;
@@ -14,7 +15,6 @@ mod progress;
 mod status;
 mod sync;
 
-use crate::driver::Stay;
 use args::{Args, Command};
 use clap::{CommandFactory, Parser};
 use exit::{Exit, Failure};
@@ -49,8 +49,8 @@ fn run(args: Args, out: Out) -> Result<Exit, Failure> {
         Command::Log { path, lines } => log::log(&home, path.as_deref(), lines, out),
         Command::Pause => flags::pause(&home, out),
         Command::Resume => flags::resume(&home, out),
-        Command::Sync { once: false } => sync::sync(&home, Stay::ForGood, out),
-        Command::Sync { once: true } => sync::sync(&home, Stay::Once, out),
+        Command::Sync(wanted) => sync::sync(&home, wanted, out),
+        Command::Limit(wanted) => limit::limit(&home, wanted, out),
         Command::Status => status::status(&home, out),
         Command::Plan => plan::plan(&home, out),
         Command::Why { path } => plan::why(&home, &path, out),

@@ -1,9 +1,10 @@
 //! `sync`: runs the device, shows what it does, says how it ended.
 
+use super::args::Sync;
 use super::exit::{Exit, Failure};
 use super::out::Out;
 use super::progress;
-use crate::driver::{Begun, End, Ending, Overview, Stay, begin};
+use crate::driver::{Begun, End, Ending, GivenLimits, Overview, Stay, begin};
 use crate::home::Home;
 use crate::state::Opened;
 use serde::Serialize;
@@ -20,20 +21,22 @@ const WORKERS: usize = 2;
 const PROBLEMS_MAX: usize = 20;
 
 /// Keeps the folder in sync.
-pub fn sync(home: &Home, stay: Stay, out: Out) -> Result<Exit, Failure> {
+pub fn sync(home: &Home, wanted: Sync, out: Out) -> Result<Exit, Failure> {
     home.config()?;
     let _lock = home.lock()?;
     allow_many_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Other, format!("cannot start: {error}"), ""))?;
-    let exit = runtime.block_on(run(home, stay, out));
+    let exit = runtime.block_on(run(home, wanted, out));
     // What blocks (a scan, a read) is not waited for: it changes nothing.
     runtime.shutdown_timeout(Duration::from_secs(1));
     exit
 }
 
-async fn run(home: &Home, stay: Stay, out: Out) -> Result<Exit, Failure> {
-    let Begun { device, state, link, opened, overview } = begin(home, stay)?;
+async fn run(home: &Home, wanted: Sync, out: Out) -> Result<Exit, Failure> {
+    let stay = if wanted.once { Stay::Once } else { Stay::ForGood };
+    let given = GivenLimits { up: wanted.limit_up, down: wanted.limit_down };
+    let Begun { device, state, link, opened, overview } = begin(home, stay, given)?;
     if let Opened::PutAside(aside) = &opened {
         tracing::warn!("the state was damaged and is now {}; files are compared by content, none is lost", aside.display());
     }

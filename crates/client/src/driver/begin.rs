@@ -3,10 +3,11 @@
 use super::carrier::{STAGED_MAX, Shared, UPLOADS_OPEN_MAX};
 use super::clock::Clock;
 use super::device::{Device, Stay};
+use super::limits::{GivenLimits, LimitKeeper};
 use super::member::Surroundings;
 use super::overview::Overview;
 use crate::disk;
-use crate::home::{Config, Home, HomeError};
+use crate::home::{Config, Home, HomeError, LocalTime};
 use crate::session::{AddressError, Connector, JoinCodeError, Link, TlsError};
 use crate::state::{OpenState, Opened, StateError, StateReader, StateWriter};
 use crate::transfer::{Transfer, TransferLimits};
@@ -60,7 +61,7 @@ pub fn connector(home: &Home, config: &Config) -> Result<Connector, BeginError> 
 ///
 /// # Errors
 /// Names what cannot be opened.
-pub fn begin(home: &Home, stay: Stay) -> Result<Begun, BeginError> {
+pub fn begin(home: &Home, stay: Stay, given: GivenLimits) -> Result<Begun, BeginError> {
     let config = home.config()?;
     let token = home.token()?;
     let connector = connector(home, &config)?;
@@ -76,15 +77,11 @@ pub fn begin(home: &Home, stay: Stay) -> Result<Begun, BeginError> {
         uploads: Arc::new(Semaphore::new(UPLOADS_OPEN_MAX)),
         staged: Arc::new(Semaphore::new(STAGED_MAX)),
     };
-    let around = Surroundings {
-        config,
-        folders,
-        shared,
-        transfer: Transfer::new(connector, TransferLimits::default()),
-        clock: Clock::start(),
-        changed: Arc::new(Notify::new()),
-    };
+    let transfer = Transfer::new(connector, TransferLimits::default());
+    let mut limits = LimitKeeper::new(home.clone(), given, transfer.clone());
+    limits.look(LocalTime::now());
+    let around = Surroundings { config, folders, shared, transfer, clock: Clock::start(), changed: Arc::new(Notify::new()) };
     let (tell, overview) = watch::channel(Overview::default());
-    let device = Device::new(around, link.clone(), flags, stay, workspaces, tell);
+    let device = Device::new(around, link.clone(), flags, limits, stay, workspaces, tell);
     Ok(Begun { device, state, link, opened, overview })
 }

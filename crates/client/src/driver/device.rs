@@ -5,9 +5,11 @@ mod looks;
 mod wants;
 
 use super::ending::Ending;
+use super::limits::LimitKeeper;
 use super::member::{Member, Surroundings};
 use super::overview::Overview;
 use super::wishes::Wishes;
+use crate::home::LocalTime;
 use crate::session::{Link, News, WorkspaceInfo, follow_user, follow_workspace, refusal_text};
 use crate::state::{Loaded, StateReader, WorkspaceEntry, WriteError};
 use objectmq::transport::Trouble;
@@ -59,6 +61,7 @@ pub struct Device {
     around: Surroundings,
     link: Link,
     flags: StateReader,
+    limits: LimitKeeper,
     stay: Stay,
     members: BTreeMap<WorkspaceId, Member>,
     /// Workspaces that are remembered but do not run: the user is no member any more, or their folder cannot be used.
@@ -85,6 +88,7 @@ impl Device {
         around: Surroundings,
         link: Link,
         flags: StateReader,
+        limits: LimitKeeper,
         stay: Stay,
         remembered: Vec<(WorkspaceEntry, Loaded)>,
         overview: watch::Sender<Overview>,
@@ -96,6 +100,7 @@ impl Device {
             link,
             around,
             flags,
+            limits,
             stay,
             members: BTreeMap::new(),
             idle: BTreeMap::new(),
@@ -284,6 +289,7 @@ impl Device {
 
     async fn tick(&mut self) {
         self.read_flags().await;
+        self.limits.look(LocalTime::now());
         self.mind_held().await;
         self.try_again();
         self.keep_snapshots().await;

@@ -1,6 +1,6 @@
 //! `config.json`: who this device is, which service it speaks to and which folder it keeps. Never a secret.
 
-use super::HomeError;
+use super::{HomeError, Limits};
 use crate::disk::RootIdentity;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -33,6 +33,9 @@ pub struct Config {
     pub root: PathBuf,
     /// Which folder that was when the device joined.
     pub root_identity: RootIdentity,
+    /// How fast bytes may go.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
 }
 
 impl Config {
@@ -72,6 +75,7 @@ impl Config {
             device_name: "laptop".into(),
             root: root.to_owned(),
             root_identity: RootIdentity { device: 5, inode: 3, born_ns: 4 },
+            limits: Limits::default(),
         }
     }
 }

@@ -3,10 +3,12 @@
 //! Several homes are several devices, also on one machine. Nothing of ours is kept in the user's folder, and no secret outside `token`.
 
 mod config;
+mod limits;
 mod lock;
 mod token;
 
 pub use config::Config;
+pub use limits::{Limits, LocalTime, Schedule, ScheduleError};
 pub use lock::HomeLock;
 pub use token::Token;
 

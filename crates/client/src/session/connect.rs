@@ -106,6 +106,20 @@ pub enum Connection {
     Encrypted(Box<TlsStream<TcpStream>>),
 }
 
+impl Connection {
+    /// What the other side sends ahead of what is read is about so many bytes at most, from now on.
+    ///
+    /// # Errors
+    /// What the operating system said.
+    pub fn receive_little(&self, bytes: usize) -> io::Result<()> {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Encrypted(stream) => stream.get_ref().0,
+        };
+        socket2::SockRef::from(stream).set_recv_buffer_size(bytes)
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {

@@ -4,13 +4,15 @@
 //! itself is reached without. It gets nothing but what stands in the ticket: no token, nothing of the service's.
 
 use super::body::Outgoing;
-use super::retry::Failure;
+use super::retry::{Failure, WAIT_MAX};
 use super::shared::TransferLimits;
 use crate::session::{Address, Connector};
 use hyper::client::conn::http1::SendRequest;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until};
 
 /// Storages that are known at once; with more, those that are known are forgotten.
 const STORAGES_MAX: usize = 16;
@@ -18,9 +20,18 @@ const STORAGES_MAX: usize = 16;
 /// One of them, with its connections.
 pub(super) struct Host {
     pub(super) connector: Connector,
-    pub(super) idle: Mutex<Vec<SendRequest<Outgoing>>>,
+    pub(super) idle: Mutex<Vec<Idle>>,
     pub(super) connections: Arc<Semaphore>,
     pub(super) kind: HostKind,
+    /// Until then it wants to be left alone.
+    quiet: Mutex<Option<Instant>>,
+}
+
+/// A connection that nobody uses.
+pub(super) struct Idle {
+    /// When it was made: those of another era are not used again.
+    pub(super) era: u32,
+    pub(super) connection: SendRequest<Outgoing>,
 }
 
 /// Who is there.
@@ -40,7 +51,37 @@ pub(super) struct Hosts {
 impl Host {
     fn new(connector: Connector, limits: TransferLimits, kind: HostKind) -> Arc<Self> {
         let connections = Arc::new(Semaphore::new(limits.connections));
-        Arc::new(Self { connector, idle: Mutex::default(), connections, kind })
+        Arc::new(Self { connector, idle: Mutex::default(), connections, kind, quiet: Mutex::default() })
+    }
+
+    /// How people call it.
+    pub(super) fn name(&self) -> String {
+        match self.kind {
+            HostKind::Service => "the service".to_owned(),
+            HostKind::Storage => format!("the storage at {}", self.connector.address().authority()),
+        }
+    }
+
+    /// It said when it wants to be asked again: that counts for all requests of this process.
+    pub(super) fn leave_alone(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        *quiet = Some(quiet.map_or(until, |known| known.max(until)));
+    }
+
+    /// Waits until the host may be asked. If that takes long, it fails at once, and the engine tries again.
+    pub(super) async fn until_welcome(&self) -> Result<(), Failure> {
+        loop {
+            let until = *self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(until) = until.filter(|until| *until > Instant::now()) else { return Ok(()) };
+            let wait = until - Instant::now();
+            if wait > WAIT_MAX {
+                let minutes = wait.as_secs().div_ceil(60);
+                let reason = format!("{} wants to be left alone for {minutes} more minute(s)", self.name());
+                return Err(Failure::Later(reason, wait));
+            }
+            sleep_until(until).await;
+        }
     }
 }
 

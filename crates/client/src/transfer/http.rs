@@ -4,8 +4,9 @@
 
 use super::Via;
 use super::body::Outgoing;
-use super::hosts::{Host, HostKind, Hosts};
-use super::retry::Failure;
+use super::hosts::{Host, HostKind, Hosts, Idle};
+use super::pace::{Pace, Rates};
+use super::retry::{Failure, retry_after};
 use super::shared::{Meter, TransferLimits, place};
 use crate::session::Connector;
 use base64::Engine as _;
@@ -14,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{HeaderMap, Method, Request, StatusCode, header};
+use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use md5::{Digest as _, Md5};
 use stacksync_protocol::chunk_service::{CHECK_HEADER, CONTENT_MD5, ETAG_MD5, Ticket};
@@ -28,6 +29,9 @@ use tokio::time::{Instant, timeout};
 /// Of an answer that tells why not, so much is read.
 const REASON_BYTES_MAX: usize = 2_000;
 
+/// Where a limit is on what comes, so many bytes are on their way beyond it, on each connection.
+const RECEIVED_AHEAD_MAX: usize = 16 * 1024;
+
 /// So many requests in a row that a storage did not answer, and bytes make a detour. Fewer than the tries of a request.
 const SILENCES_MAX: u32 = 2;
 /// After a storage could not be reached, bytes go through the service for so long, if it relays.
@@ -38,10 +42,23 @@ pub(super) struct Http {
     hosts: Hosts,
     limits: TransferLimits,
     meter: Arc<Meter>,
+    up: Arc<Pace>,
+    down: Arc<Pace>,
+    /// Grows when connections must be made in another way than before.
+    era: AtomicU32,
     /// Until then the storage is not tried.
     detour: Mutex<Option<Instant>>,
     /// Requests in a row that the storage did not answer.
     silences: AtomicU32,
+}
+
+/// Where most bytes of a request go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// To the storage.
+    Up,
+    /// From the storage.
+    Down,
 }
 
 /// Whether the storage shall verify what it sends.
@@ -56,7 +73,30 @@ pub(super) enum Care {
 impl Http {
     /// No connection is made yet.
     pub(super) fn new(connector: Connector, limits: TransferLimits, meter: Arc<Meter>) -> Self {
-        Self { hosts: Hosts::new(connector, limits), limits, meter, detour: Mutex::default(), silences: AtomicU32::new(0) }
+        Self {
+            hosts: Hosts::new(connector, limits),
+            limits,
+            meter,
+            up: Arc::new(Pace::new()),
+            down: Arc::new(Pace::new()),
+            era: AtomicU32::new(0),
+            detour: Mutex::default(),
+            silences: AtomicU32::new(0),
+        }
+    }
+
+    /// How fast bytes may go from now on.
+    pub(super) fn limit(&self, rates: Rates) {
+        self.up.set(rates.up);
+        if self.down.set(rates.down) {
+            // Those that are kept have room for what the other side sends ahead.
+            self.era.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn rates(&self) -> Rates {
+        Rates { up: self.up.rate(), down: self.down.rate() }
     }
 
     /// Which way to ask tickets for.
@@ -66,14 +106,17 @@ impl Http {
     }
 
     /// Makes the request of a ticket. Answers when the storage does, with success only.
-    pub(super) async fn send(&self, ticket: &Ticket, body: Bytes, care: Care) -> Result<Answer, Failure> {
+    pub(super) async fn send(&self, ticket: &Ticket, body: Bytes, way: Way, care: Care) -> Result<Answer, Failure> {
         let (host, path) = self.hosts.find(&ticket.url)?;
-        let permit = place(&host.connections).await?;
+        host.until_welcome().await?;
+        let pace = if way == Way::Up { &self.up } else { &self.down };
+        let permits = (pace.lane().await?, place(&host.connections).await?);
         let moved = Arc::new(AtomicU64::new(0));
-        let request = request(&host, path, ticket, Outgoing::new(body, moved.clone(), self.meter.clone()), care)?;
+        let body = Outgoing::new(body, moved.clone(), self.meter.clone(), self.up.clone());
+        let request = request(&host, path, ticket, body, care)?;
         let puts = request.method() == Method::PUT;
         let mut connection = self.connection(&host).await?;
-        let sending = connection.send_request(request);
+        let sending = connection.connection.send_request(request);
         let response = self.while_moving(&moved, sending).await.and_then(|sent| sent.map_err(broken));
         let response = response.inspect_err(|_| self.silent(&host, 1))?;
         if host.kind == HostKind::Storage {
@@ -85,9 +128,10 @@ impl Http {
             body: Some(response.into_body()),
             connection: Some(connection),
             host: host.clone(),
-            _permit: permit,
+            _permits: permits,
             limits: self.limits,
             meter: self.meter.clone(),
+            pace: self.down.clone(),
         };
         // Somebody else has put it meanwhile; whoever reads it looks whether it is good.
         let was_there = puts && host.kind == HostKind::Storage && status == StatusCode::PRECONDITION_FAILED;
@@ -97,7 +141,10 @@ impl Http {
         Err(match (answer.refusal(status).await, wait) {
             // Its container is not there (any more): the service makes it when it is asked again.
             (Failure::Missing, _) if puts && host.kind == HostKind::Storage => Failure::Ticket,
-            (Failure::NotNow(reason), Some(wait)) => Failure::Later(reason, wait),
+            (Failure::NotNow(reason), Some(wait)) => {
+                host.leave_alone(wait);
+                Failure::Later(reason, wait)
+            }
             (failure, _) => failure,
         })
     }
@@ -110,13 +157,15 @@ impl Http {
     }
 
     /// One that is open, else a new one.
-    async fn connection(&self, host: &Host) -> Result<SendRequest<Outgoing>, Failure> {
+    async fn connection(&self, host: &Host) -> Result<Idle, Failure> {
+        let era = self.era.load(Ordering::Relaxed);
         loop {
             let idle = host.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let Some(mut connection) = idle else { return self.connect(host).await };
+            let Some(mut idle) = idle else { return Ok(Idle { era, connection: self.connect(host).await? }) };
             // The other side may have closed it meanwhile.
-            if timeout(self.limits.patience, connection.ready()).await.is_ok_and(|ready| ready.is_ok()) {
-                return Ok(connection);
+            let ready = timeout(self.limits.patience, idle.connection.ready());
+            if idle.era == era && ready.await.is_ok_and(|ready| ready.is_ok()) {
+                return Ok(idle);
             }
         }
     }
@@ -129,7 +178,15 @@ impl Http {
                 Failure::NotNow(format!("the chunk storage: {error}"))
             }
         })?;
-        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let mut builder = http1::Builder::new();
+        if self.down.rate().is_some() {
+            // Else the other side sends far ahead of what is taken, in bursts, and then waits for long.
+            if let Err(error) = stream.receive_little(RECEIVED_AHEAD_MAX) {
+                tracing::debug!("the system's room for what is received stays as it is: {error}");
+            }
+            builder.max_buf_size(RECEIVED_AHEAD_MAX);
+        }
+        let (sender, driver) = builder.handshake(TokioIo::new(stream)).await.map_err(broken)?;
         // Ends with the connection; what fails there fails the request too.
         tokio::spawn(driver);
         Ok(sender)
@@ -177,18 +234,16 @@ pub(super) fn with_checksum(mut ticket: Ticket, body: &[u8]) -> Result<Ticket, F
     Ok(ticket)
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
 /// A successful answer whose body is still to be read. Read to its end, it gives the connection back.
 pub(super) struct Answer {
     body: Option<Incoming>,
-    connection: Option<SendRequest<Outgoing>>,
+    connection: Option<Idle>,
     host: Arc<Host>,
-    _permit: OwnedSemaphorePermit,
+    /// On the line, and at the host.
+    _permits: (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit),
     limits: TransferLimits,
     meter: Arc<Meter>,
+    pace: Arc<Pace>,
 }
 
 impl Answer {
@@ -199,6 +254,7 @@ impl Answer {
                 Some(frame) => {
                     if let Ok(bytes) = frame.map_err(broken)?.into_data() {
                         self.meter.add_received(bytes.len());
+                        self.pace.arrived(bytes.len()).await;
                         return Ok(Some(bytes));
                     }
                 }

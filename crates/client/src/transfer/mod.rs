@@ -12,11 +12,13 @@ mod download;
 mod gather;
 mod hosts;
 mod http;
+mod pace;
 mod retry;
 mod shared;
 mod upload;
 
 pub use download::{Downloader, Source};
+pub use pace::{Rate, Rates};
 pub use shared::{Meter, Transfer, TransferLimits};
 pub use upload::Uploader;
 

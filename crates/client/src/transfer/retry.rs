@@ -1,12 +1,17 @@
 //! How a request to the storage fails, and when it is worth another try here. Longer waits are the engine's.
 
+use hyper::{HeaderMap, header};
 use stacksync_core::engine::CallError;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 
 /// A request is made so many times at most before its failure is reported.
 const TRIES_MAX: u32 = 3;
 /// A storage that wants to be left alone for longer is tried again by the engine.
-const WAIT_MAX: Duration = Duration::from_secs(30);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(30);
+/// Nobody is left alone for longer, whatever it says.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 
 /// Why a request brought no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,10 +71,8 @@ impl Tries {
         match failure {
             Failure::Missing | Failure::Refused(_) => Err(failure),
             Failure::Later(_, wait) if wait > WAIT_MAX => Err(failure),
-            Failure::Later(_, wait) => {
-                tokio::time::sleep(wait).await;
-                Ok(())
-            }
+            // The wait is the host's: another one may be asked meanwhile.
+            Failure::Later(..) => Ok(()),
             // With a new ticket, at once.
             Failure::Ticket => Ok(()),
             Failure::NotNow(_) => {
@@ -81,8 +84,58 @@ impl Tries {
     }
 }
 
+/// How long the other side wants to be left alone: seconds, or a date, by its own clock where it shows that.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let wanted = text(header::RETRY_AFTER)?;
+    let wait = match wanted.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = |text| OffsetDateTime::parse(text, &Rfc2822).ok();
+            let now = text(header::DATE).and_then(date).unwrap_or_else(|| SystemTime::now().into());
+            (date(wanted)? - now).try_into().unwrap_or_default()
+        }
+    };
+    Some(wait.min(RETRY_AFTER_MAX))
+}
+
 /// Between half and all of it, so that those who failed together do not come back together.
 fn jittered(delay: Duration) -> Duration {
     let random = getrandom::u32().unwrap_or(u32::MAX);
     delay.mul_f64(0.5 + f64::from(random) / f64::from(u32::MAX) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(wanted: &str, date: Option<&str>) -> Option<u64> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RETRY_AFTER, wanted.parse().unwrap());
+        if let Some(date) = date {
+            headers.insert(header::DATE, date.parse().unwrap());
+        }
+        retry_after(&headers).map(|wait| wait.as_secs())
+    }
+
+    #[test]
+    fn both_forms_of_retry_after_are_understood() {
+        const NOON: &str = "Sun, 06 Nov 1994 12:00:00 GMT";
+        for (wanted, date, wait) in [
+            ("0", None, Some(0)),
+            ("120", None, Some(120)),
+            (" 7 ", None, Some(7)),
+            ("99999999999", None, Some(3_600)),
+            ("Sun, 06 Nov 1994 12:00:37 GMT", Some(NOON), Some(37)),
+            ("Sun, 06 Nov 1994 11:59:00 GMT", Some(NOON), Some(0)),
+            ("Mon, 07 Nov 1994 12:00:00 GMT", Some(NOON), Some(3_600)),
+            // By our own clock that is long ago.
+            ("Sun, 06 Nov 1994 12:00:37 GMT", None, Some(0)),
+            ("soon", Some(NOON), None),
+            ("-3", None, None),
+        ] {
+            assert_eq!(asked(wanted, date), wait, "{wanted} {date:?}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::download::Downloader;
 use super::http::Http;
+use super::pace::Rates;
 use super::upload::Uploader;
 use super::{Tickets, retry::Failure};
 use crate::session::Connector;
@@ -137,6 +138,11 @@ impl Transfer {
         Downloader::new(self.shared.clone(), tickets)
     }
 
+    /// How fast bytes may go from now on, over all transfers.
+    pub fn limit(&self, rates: Rates) {
+        self.shared.http.limit(rates);
+    }
+
     /// What went through so far.
     pub fn meter(&self) -> &Meter {
         &self.shared.meter
@@ -145,6 +151,11 @@ impl Transfer {
 
 #[cfg(test)]
 impl Transfer {
+    /// How fast bytes may go now.
+    pub(crate) fn rates(&self) -> Rates {
+        self.shared.http.rates()
+    }
+
     pub(super) fn room_left(&self) -> usize {
         self.shared.room.available_permits()
     }
@@ -173,7 +184,8 @@ pub(super) async fn place(semaphore: &Arc<Semaphore>) -> Result<OwnedSemaphorePe
     take(semaphore, 1).await
 }
 
-async fn take(semaphore: &Arc<Semaphore>, permits: u32) -> Result<OwnedSemaphorePermit, Failure> {
+/// So many places at once, first come first served.
+pub(super) async fn take(semaphore: &Arc<Semaphore>, permits: u32) -> Result<OwnedSemaphorePermit, Failure> {
     let permit = semaphore.clone().acquire_many_owned(permits).await;
     // Never closed; if it were, transfers would be over.
     permit.map_err(|closed| Failure::NotNow(closed.to_string()))

@@ -1,7 +1,7 @@
 //! Gets packed chunks: small ones of many files in one request, others one by one. Says nothing about whether they are good.
 
 use super::super::gather::{Arrival, Arrivals, Gatherer};
-use super::super::http::Care;
+use super::super::http::{Care, Way};
 use super::super::retry::{Failure, Tries};
 use super::super::shared::Shared;
 use super::super::{Tickets, Via};
@@ -124,7 +124,7 @@ impl Asker {
     }
 
     async fn get_with(&self, ticket: &Ticket, care: Care) -> Result<Bytes, Failure> {
-        self.shared.http.send(ticket, Bytes::new(), care).await?.whole(PACKED_BYTES_MAX).await
+        self.shared.http.send(ticket, Bytes::new(), Way::Down, care).await?.whole(PACKED_BYTES_MAX).await
     }
 
     /// Returns when everybody was told.
@@ -157,7 +157,7 @@ impl Asker {
             Addresses::Each(tickets) => return self.get_each(group, names, tickets).await,
         };
         let body: Vec<u8> = names.iter().flat_map(|name| *name.as_bytes()).collect();
-        let mut answer = match self.shared.http.send(&ticket, body.into(), Care::Usual).await {
+        let mut answer = match self.shared.http.send(&ticket, body.into(), Way::Down, Care::Usual).await {
             Err(Failure::Ticket) => {
                 *self.batch.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 return Err(Failure::Ticket);

@@ -2,7 +2,7 @@
 
 mod world;
 
-use super::Source;
+use super::{Rate, Rates, Source};
 use futures_util::future::join_all;
 use stacksync_chunks::pack;
 use stacksync_chunks::store::{ChunkStore, Fault as StoreFault};
@@ -10,9 +10,12 @@ use stacksync_core::cut::Cutter;
 use stacksync_core::engine::{ApplyError, CallError, UploadError, Uploaded};
 use stacksync_core::values::{ChunkName, ChunkRef, FileBody};
 use std::fs::File;
+use std::future::Future;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 use world::{Fault, HOME, World, look};
 
 fn noise(len: usize, seed: u64) -> Vec<u8> {
@@ -347,4 +350,95 @@ async fn an_upload_that_nobody_waits_for_ends_and_gives_its_room_back() {
     let _ = tokio::time::timeout(std::time::Duration::from_millis(100), upload).await;
     world.site.behave();
     world.all_room_is_back().await;
+}
+
+/// Longer than any of these tests is in its own time.
+const DAYS: Duration = Duration::from_secs(1_000_000);
+
+/// Runs with a clock that goes on by a step whenever there was time for bytes to move. A clock that is only paused would jump to the
+/// next timer while they are on their way.
+async fn with_steps_of<T>(step: Duration, work: impl Future<Output = T>) -> T {
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    // While something blocks, the clock does not jump.
+    let blocking = tokio::task::spawn_blocking(move || stopped.recv().is_err());
+    tokio::pin!(work);
+    let done = loop {
+        if let std::task::Poll::Ready(done) = futures_util::poll!(&mut work) {
+            break done;
+        }
+        for _ in 0..10 {
+            std::thread::sleep(Duration::from_micros(20));
+            tokio::task::yield_now().await;
+        }
+        tokio::time::advance(step).await;
+    };
+    drop(stop);
+    blocking.await.unwrap();
+    done
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_go_no_faster_than_they_may_each_way() {
+    with_steps_of(Duration::from_millis(50), no_faster()).await;
+}
+
+async fn no_faster() {
+    let world = World::with_patience(DAYS).await;
+    let bytes = noise(3 << 20, 1);
+    let start = Instant::now();
+    world.transfer.limit(Rates { up: Rate::new(256 << 10), down: Rate::new(128 << 10) });
+    let body = world.stored(&bytes).await;
+    let sent = start.elapsed().as_secs_f64();
+    assert!((11.5..20.0).contains(&sent), "{sent} s for 3 MiB at 256 KiB/s");
+    let start = Instant::now();
+    assert!(world.fetch(&body).await.unwrap() == bytes);
+    let received = start.elapsed().as_secs_f64();
+    assert!((23.0..40.0).contains(&received), "{received} s for 3 MiB at 128 KiB/s");
+
+    let small: Vec<_> = (0..40).map(|index| world.file(&index.to_string(), &noise(20_000, 100 + index))).collect();
+    let start = Instant::now();
+    let uploader = world.transfer.uploader(world.desk.clone());
+    let uploads = small.iter().map(|path| uploader.upload(File::open(path).unwrap(), look(path)));
+    let bodies: Vec<_> = join_all(uploads).await.into_iter().map(|uploaded| uploaded.unwrap().body).collect();
+    let sent = start.elapsed().as_secs_f64();
+    assert!(sent >= 2.5, "{sent} s for 800,000 bytes in batches at 256 KiB/s");
+    world.transfer.limit(Rates::default());
+    for body in &bodies {
+        world.fetch(body).await.unwrap();
+    }
+    world.all_room_is_back().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storage_that_says_when_to_come_again_is_left_alone_until_then() {
+    with_steps_of(Duration::from_secs(5), left_alone()).await;
+}
+
+async fn left_alone() {
+    let world = World::with_patience(DAYS).await;
+    for (status, bytes) in [(503, 2000), (429, 1 << 20)] {
+        let path = world.file("file", &noise(bytes, u64::from(status)));
+        world.site.misbehave("P", 1, Fault::RetryAfter(status, "7"));
+        let start = Instant::now();
+        world.upload(&path).await.unwrap();
+        assert!(start.elapsed() >= Duration::from_secs(7), "{status}: {:?}", start.elapsed());
+        world.site.behave();
+    }
+    world.site.misbehave("P", 1, Fault::RetryAfter(429, "Fri, 31 Dec 2999 23:59:59 GMT"));
+    let path = world.file("another", &noise(2000, 1));
+    let asked = world.site.count("");
+    let start = Instant::now();
+    for _ in 0..20 {
+        match world.upload(&path).await {
+            Err(UploadError::Call(CallError::NotNow(reason))) => {
+                assert!(reason.contains("left alone") || reason.contains("429"), "{reason}");
+            }
+            uploaded => panic!("{uploaded:?}"),
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    assert_eq!(world.site.count(""), asked + 1, "it was asked again");
+    // For an hour, whatever it says.
+    tokio::time::sleep(Duration::from_secs(3_600).saturating_sub(start.elapsed())).await;
+    world.upload(&path).await.unwrap();
 }

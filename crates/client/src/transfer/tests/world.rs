@@ -33,6 +33,8 @@ pub(super) enum Fault {
     CutOff,
     /// A byte of the body of the answer is another one.
     Flip,
+    /// This answer, with a word on when to come again.
+    RetryAfter(u16, &'static str),
     /// No answer.
     Silence,
 }
@@ -60,15 +62,16 @@ pub(super) struct World {
 
 impl World {
     pub(super) async fn new() -> Self {
+        Self::with_patience(Duration::from_millis(250)).await
+    }
+
+    /// A request during which nothing moves for so long has failed.
+    pub(super) async fn with_patience(patience: Duration) -> Self {
         let site = Arc::new(Site { store: MemoryStore::new(), faults: Mutex::default(), requests: Mutex::default() });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         tokio::spawn(serve(listener, site.clone()));
-        let limits = TransferLimits {
-            patience: Duration::from_millis(250),
-            retry_delay: Duration::from_millis(1),
-            ..TransferLimits::default()
-        };
+        let limits = TransferLimits { patience, retry_delay: Duration::from_millis(1), ..TransferLimits::default() };
         Self {
             desk: Arc::new(Desk { site: site.clone(), batches: Mutex::new(true), calls: Mutex::default() }),
             site,
@@ -186,11 +189,15 @@ async fn respond(site: Arc<Site>, request: Request<Incoming>) -> Result<Response
     let line = format!("{} {}", request.method(), request.uri().path());
     site.requests.lock().unwrap().push(line.clone());
     let fault = site.fault(&line);
-    if let Some(Fault::Status(status)) = fault {
+    if let Some(Fault::Status(status) | Fault::RetryAfter(status, _)) = fault {
         // Read first, so that the client is not in the middle of sending.
         let _ = request.into_body().collect().await;
         let body = Full::new(Bytes::from_static(b"told to fail")).map_err(|never| match never {}).boxed();
-        return Ok(Response::builder().status(status).body(body).unwrap());
+        let mut response = Response::builder().status(status);
+        if let Some(Fault::RetryAfter(_, when)) = fault {
+            response = response.header("retry-after", when);
+        }
+        return Ok(response.body(body).unwrap());
     }
     if fault == Some(Fault::Silence) {
         std::future::pending::<()>().await;

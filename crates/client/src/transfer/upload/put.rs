@@ -1,7 +1,7 @@
 //! Puts one group of chunks: asks which the storage lacks, sends those, and asks again for what went wrong.
 
 use super::super::Tickets;
-use super::super::http::{Care, Http, with_checksum};
+use super::super::http::{Care, Http, Way, with_checksum};
 use super::super::retry::{Failure, Tries};
 use super::super::shared::{Shared, work};
 use bytes::Bytes;
@@ -194,7 +194,7 @@ fn pack_all(plains: Vec<(ChunkName, Headed)>) -> Bytes {
 async fn send(http: &Http, ticket: &Ticket, body: Bytes) -> Result<(), Failure> {
     // Read to its end, however short, so that the connection can be used again.
     crash_point!("upload.before-send");
-    http.send(ticket, body, Care::Usual).await?.whole(ANSWER_BYTES_MAX).await.map(drop)?;
+    http.send(ticket, body, Way::Up, Care::Usual).await?.whole(ANSWER_BYTES_MAX).await.map(drop)?;
     crash_point!("upload.after-answer");
     Ok(())
 }
