@@ -82,7 +82,7 @@ pub enum Refusal {
     #[error("the folder is not empty")]
     NotEmpty,
     /// The storage does not hold these chunks (not all of them need be named).
-    #[error("{} or more chunks are not in the storage", .0.len())]
+    #[error("the storage took it, but {} or more of its chunks are not there; it is sent again", .0.len())]
     ChunksMissing(Vec<ChunkName>),
     /// The workspace's owner has no room for it.
     #[error("over quota: {used} of {limit} bytes used, {needed} more needed")]

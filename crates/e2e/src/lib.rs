@@ -16,6 +16,7 @@ pub mod edit;
 pub mod http;
 pub mod load;
 pub mod measure;
+pub mod mischief;
 pub mod ports;
 pub mod postgres;
 pub mod process;

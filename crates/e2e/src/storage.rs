@@ -1,9 +1,10 @@
 //! With `E2E_STORAGE=s3`, `swift`, ... every server under test keeps its chunks at a storage of that kind, each in a place of its own, in
-//! a private server that this program starts and that ends with it. `E2E_STORAGE_PORT` names one that runs already.
+//! a private server that this program starts and that ends with it. `E2E_STORAGE_PORT` names one that runs already, `E2E_STORAGE_DIR` its directory.
 
 use crate::programs::checkout;
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -29,10 +30,15 @@ pub enum Kind {
     S3,
     /// With users of its own.
     Swift,
+    /// ProFTPD, with TLS.
+    Ftp,
+    /// OpenSSH's.
+    Sftp,
 }
 
 struct Instance {
     port: u16,
+    dir: PathBuf,
     _script: Option<Child>,
 }
 
@@ -46,7 +52,9 @@ impl Storage {
             "" | "filesystem" => None,
             "s3" => Some(Self::fresh(Kind::S3)),
             "swift" => Some(Self::fresh(Kind::Swift)),
-            other => panic!("{STORAGE_ENV} is '{other}'; it may be filesystem, s3 or swift"),
+            "ftp" => Some(Self::fresh(Kind::Ftp)),
+            "sftp" => Some(Self::fresh(Kind::Sftp)),
+            other => panic!("{STORAGE_ENV} is '{other}'; it may be filesystem, s3, swift, ftp or sftp"),
         }
     }
 
@@ -91,6 +99,9 @@ impl Storage {
     /// Its keys and values in the configuration.
     pub fn configuration(&self) -> Vec<(String, String)> {
         let port = self.address.port().to_string();
+        let dir = &instance(self.kind).dir;
+        let file = |name: &str| dir.join(name).display().to_string();
+        let (authority, key, known_hosts, user) = (file("ca.pem"), file("key"), self.known_hosts(), current_user());
         let endpoint = format!("http://{}", self.address);
         let keys: Vec<(&str, &str)> = match self.kind {
             Kind::S3 => vec![
@@ -110,9 +121,38 @@ impl Storage {
                 ("swift.password", "testing"),
                 ("swift.containers", &self.name),
             ],
+            Kind::Ftp => vec![
+                ("storage", "ftp"),
+                ("storage.ca", &authority),
+                ("ftp.host", "localhost"),
+                ("ftp.port", &port),
+                ("ftp.user", "alice"),
+                ("ftp.password", "alicepw"),
+                ("ftp.folder", &self.name),
+            ],
+            Kind::Sftp => vec![
+                ("storage", "sftp"),
+                ("sftp.host", "127.0.0.1"),
+                ("sftp.port", &port),
+                ("sftp.user", &user),
+                ("sftp.key", &key),
+                ("sftp.known_hosts", &known_hosts),
+                ("sftp.folder", &self.name),
+            ],
         };
         let keys = keys.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
         keys.chain(self.more.iter().cloned()).collect()
+    }
+
+    /// A file with the server's key under the port at which it is reached.
+    fn known_hosts(&self) -> String {
+        let dir = &instance(self.kind).dir;
+        let file = dir.join(format!("known_hosts-{}", self.address.port()));
+        if let Ok(own) = std::fs::read_to_string(dir.join("known_hosts")) {
+            let key = own.split_once(' ').map_or("", |(_, key)| key);
+            std::fs::write(&file, format!("[127.0.0.1]:{} {key}", self.address.port())).expect("the directory can be written");
+        }
+        file.display().to_string()
     }
 
     /// Sets it in the environment of a server.
@@ -123,18 +163,29 @@ impl Storage {
     }
 }
 
+/// The name of the user who runs this.
+fn current_user() -> String {
+    let output = Command::new("id").arg("-un").output().expect("`id` can be run");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
 fn instance(kind: Kind) -> &'static Instance {
     static S3: OnceLock<Instance> = OnceLock::new();
     static SWIFT: OnceLock<Instance> = OnceLock::new();
+    static FTP: OnceLock<Instance> = OnceLock::new();
+    static SFTP: OnceLock<Instance> = OnceLock::new();
     match kind {
         Kind::S3 => S3.get_or_init(|| start("s3")),
         Kind::Swift => SWIFT.get_or_init(|| start("swift")),
+        Kind::Ftp => FTP.get_or_init(|| start("ftp")),
+        Kind::Sftp => SFTP.get_or_init(|| start("sftp")),
     }
 }
 
 fn start(name: &str) -> Instance {
     if let Ok(port) = std::env::var("E2E_STORAGE_PORT") {
-        return Instance { port: port.parse().expect("E2E_STORAGE_PORT is a port"), _script: None };
+        let dir = std::env::var_os("E2E_STORAGE_DIR").unwrap_or_default().into();
+        return Instance { port: port.parse().expect("E2E_STORAGE_PORT is a port"), dir, _script: None };
     }
     let port = free_ports();
     let dir = std::env::temp_dir().join(format!("stacksync-story-{name}-{}-{port}", std::process::id()));
@@ -147,7 +198,7 @@ fn start(name: &str) -> Instance {
     let mut said = String::new();
     BufReader::new(script.stdout.take().expect("it is a pipe")).read_line(&mut said).expect("the script can be read");
     assert_eq!(said, "ready\n", "the storage did not start; see what scripts/backends/{name} says above");
-    Instance { port, _script: Some(script) }
+    Instance { port, dir, _script: Some(script) }
 }
 
 /// The first of many ports in a row that nobody listens on, each time others.

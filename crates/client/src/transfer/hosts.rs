@@ -62,6 +62,11 @@ impl Host {
         }
     }
 
+    /// What went wrong there, and what happens next: one sentence.
+    pub(super) fn failed(&self, what: impl std::fmt::Display) -> String {
+        format!("{} {what}; it is tried again", self.name())
+    }
+
     /// It said when it wants to be asked again: that counts for all requests of this process.
     pub(super) fn leave_alone(&self, wait: Duration) {
         let until = Instant::now() + wait;

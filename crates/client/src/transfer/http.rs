@@ -8,7 +8,7 @@ use super::hosts::{Host, HostKind, Hosts, Idle};
 use super::pace::{Pace, Rates};
 use super::retry::{Failure, retry_after};
 use super::shared::{Meter, TransferLimits, place};
-use crate::session::Connector;
+use crate::session::{ConnectError, Connector};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Bytes, BytesMut};
@@ -29,6 +29,8 @@ use tokio::time::{Instant, timeout};
 /// Of an answer that tells why not, so much is read.
 const REASON_BYTES_MAX: usize = 2_000;
 
+/// Characters of it that people are told.
+const GIST_MAX: usize = 200;
 /// Where a limit is on what comes, so many bytes are on their way beyond it, on each connection.
 const RECEIVED_AHEAD_MAX: usize = 16 * 1024;
 
@@ -117,7 +119,8 @@ impl Http {
         let puts = request.method() == Method::PUT;
         let mut connection = self.connection(&host).await?;
         let sending = connection.connection.send_request(request);
-        let response = self.while_moving(&moved, sending).await.and_then(|sent| sent.map_err(broken));
+        let response = self.while_moving(&moved, sending).await.ok_or_else(|| too_slow(&host));
+        let response = response.and_then(|sent| sent.map_err(|error| broken(&host, &error)));
         let response = response.inspect_err(|_| self.silent(&host, 1))?;
         if host.kind == HostKind::Storage {
             self.silences.store(0, Ordering::Relaxed);
@@ -140,7 +143,9 @@ impl Http {
         }
         Err(match (answer.refusal(status).await, wait) {
             // Its container is not there (any more): the service makes it when it is asked again.
-            (Failure::Missing, _) if puts && host.kind == HostKind::Storage => Failure::Ticket,
+            (Failure::Missing, _) if puts && host.kind == HostKind::Storage => {
+                Failure::Ticket(host.failed("has no container for this folder"))
+            }
             (Failure::NotNow(reason), Some(wait)) => {
                 host.leave_alone(wait);
                 Failure::Later(reason, wait)
@@ -171,11 +176,15 @@ impl Http {
     }
 
     async fn connect(&self, host: &Host) -> Result<SendRequest<Outgoing>, Failure> {
-        let stream = host.connector.connect().await.map_err(|error| match host.kind {
-            HostKind::Service => Failure::NotNow(error.to_string()),
-            HostKind::Storage => {
+        let stream = host.connector.connect().await.map_err(|error| match (host.kind, &error) {
+            (HostKind::Service, _) => Failure::NotNow(error.to_string()),
+            (HostKind::Storage, ConnectError::Unreachable { source, .. }) => {
                 self.silent(host, SILENCES_MAX);
-                Failure::NotNow(format!("the chunk storage: {error}"))
+                Failure::NotNow(host.failed(format_args!("cannot be reached ({source})")))
+            }
+            (HostKind::Storage, ConnectError::Untrusted { source, .. }) => {
+                self.silent(host, SILENCES_MAX);
+                Failure::NotNow(host.failed(format_args!("does not prove who it is ({source})")))
             }
         })?;
         let mut builder = http1::Builder::new();
@@ -186,22 +195,23 @@ impl Http {
             }
             builder.max_buf_size(RECEIVED_AHEAD_MAX);
         }
-        let (sender, driver) = builder.handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let (sender, driver) = builder.handshake(TokioIo::new(stream)).await.map_err(|error| broken(host, &error))?;
         // Ends with the connection; what fails there fails the request too.
         tokio::spawn(driver);
         Ok(sender)
     }
 
-    async fn while_moving<T>(&self, moved: &AtomicU64, sending: impl Future<Output = T>) -> Result<T, Failure> {
+    /// `None` if nothing moved for too long.
+    async fn while_moving<T>(&self, moved: &AtomicU64, sending: impl Future<Output = T>) -> Option<T> {
         tokio::pin!(sending);
         let mut before = moved.load(Ordering::Relaxed);
         loop {
             if let Ok(done) = timeout(self.limits.patience, &mut sending).await {
-                return Ok(done);
+                return Some(done);
             }
             let now = moved.load(Ordering::Relaxed);
             if now == before {
-                return Err(too_slow());
+                return None;
             }
             before = now;
         }
@@ -250,9 +260,9 @@ impl Answer {
     /// The next bytes, `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         while let Some(body) = &mut self.body {
-            match timeout(self.limits.patience, body.frame()).await.map_err(|_| too_slow())? {
+            match timeout(self.limits.patience, body.frame()).await.map_err(|_| too_slow(&self.host))? {
                 Some(frame) => {
-                    if let Ok(bytes) = frame.map_err(broken)?.into_data() {
+                    if let Ok(bytes) = frame.map_err(|error| broken(&self.host, &error))?.into_data() {
                         self.meter.add_received(bytes.len());
                         self.pace.arrived(bytes.len()).await;
                         return Ok(Some(bytes));
@@ -270,7 +280,7 @@ impl Answer {
         let mut whole = BytesMut::with_capacity(bytes_max.min(announced as usize));
         while let Some(bytes) = self.next().await? {
             if whole.len() + bytes.len() > bytes_max {
-                return Err(Failure::NotNow("the storage sent more than was asked for".to_owned()));
+                return Err(Failure::NotNow(self.host.failed("sent more than was asked for")));
             }
             whole.extend_from_slice(&bytes);
         }
@@ -285,35 +295,75 @@ impl Answer {
     }
 
     async fn refusal(self, status: StatusCode) -> Failure {
-        let kind = self.host.kind;
+        let host = self.host.clone();
         let text = self.whole(REASON_BYTES_MAX).await.unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let reason = format!("the storage answered {status}: {}", text.trim());
-        let full = || Failure::NotNow("the storage is full".to_owned());
-        match (kind, status) {
+        let not_now = || Failure::NotNow(host.failed(format_args!("answered {status}{}", gist(&text))));
+        let full = || match host.kind {
+            HostKind::Service => Failure::NotNow("the service's storage is full, nothing is lost; it is tried again".to_owned()),
+            HostKind::Storage => Failure::NotNow(host.failed("is full, nothing is lost")),
+        };
+        match (host.kind, status) {
             (_, StatusCode::NOT_FOUND) => Failure::Missing,
             // How S3 says it, where there are quotas.
             (HostKind::Storage, StatusCode::FORBIDDEN) if text.contains("QuotaExceeded") => full(),
-            (_, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Failure::Ticket,
-            (_, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) => Failure::NotNow(reason),
+            (_, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                Failure::Ticket(host.failed(format_args!("did not accept the ticket: {status}{}", gist(&text))))
+            }
+            (_, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) => not_now(),
             (_, StatusCode::INSUFFICIENT_STORAGE) | (HostKind::Storage, StatusCode::PAYLOAD_TOO_LARGE) => full(),
             // Damaged on the way, or two at once: the same request may succeed.
-            (HostKind::Storage, StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT | StatusCode::BAD_REQUEST) => {
-                Failure::NotNow(reason)
-            }
+            (HostKind::Storage, StatusCode::UNPROCESSABLE_ENTITY | StatusCode::CONFLICT | StatusCode::BAD_REQUEST) => not_now(),
             (_, status) if status.is_redirection() => {
-                Failure::Refused("the storage sends this device elsewhere, where it does not go".to_owned())
+                Failure::Refused(host.failed("sends this device elsewhere, where it does not go"))
             }
-            (_, status) if status.is_server_error() => Failure::NotNow(reason),
-            _ => Failure::Refused(reason),
+            (_, status) if status.is_server_error() => not_now(),
+            _ => Failure::Refused(host.failed(format_args!("refuses it: {status}{}", gist(&text)))),
         }
     }
 }
 
-fn broken(error: hyper::Error) -> Failure {
-    Failure::NotNow(format!("the connection to the storage broke: {error}"))
+/// What an answer says for people, of JSON or XML the message alone: in brackets, on one line, empty if it says nothing.
+fn gist(text: &str) -> String {
+    let between = |from: &str, to: &str| {
+        let rest = text.split_once(from)?.1;
+        rest.split_once(to).map(|(inner, _)| inner)
+    };
+    let message = between("<Message>", "</Message>")
+        .or_else(|| between("<Code>", "</Code>"))
+        .or_else(|| between("\"message\":\"", "\""))
+        .or_else(|| between("<p>", "</p>"))
+        .unwrap_or(text);
+    let line: String = message.split_whitespace().flat_map(|word| [" ", word]).collect::<String>().chars().take(GIST_MAX).collect();
+    if line.is_empty() { line } else { format!(" ({})", line.trim()) }
 }
 
-fn too_slow() -> Failure {
-    Failure::NotNow("the storage does not answer".to_owned())
+fn broken(host: &Host, error: &hyper::Error) -> Failure {
+    Failure::NotNow(host.failed(format_args!("broke the connection ({error})")))
+}
+
+fn too_slow(host: &Host) -> Failure {
+    Failure::NotNow(host.failed("does not answer"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_answer_the_message_is_told() {
+        const S3: &str = "<?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>Please reduce\n your rate</Message></Error>";
+        for (text, told) in [
+            ("", String::new()),
+            (" \n", String::new()),
+            ("busy\n", " (busy)".to_owned()),
+            (S3, " (Please reduce your rate)".to_owned()),
+            ("<Error><Code>AccessDenied</Code></Error>", " (AccessDenied)".to_owned()),
+            (r#"{"code":"full","message":"There is no room."}"#, " (There is no room.)".to_owned()),
+            ("<html><h1>Forbidden</h1><p>Access was denied.</p></html>", " (Access was denied.)".to_owned()),
+            (&"x".repeat(5_000), format!(" ({})", "x".repeat(GIST_MAX - 1))),
+        ] {
+            assert_eq!(gist(text), told, "{text}");
+        }
+    }
 }

@@ -19,7 +19,7 @@ pub(super) enum Failure {
     /// The storage does not have what was asked for.
     Missing,
     /// The ticket is not accepted (any more): a new one may help.
-    Ticket,
+    Ticket(String),
     /// Not now: no connection, an overloaded or broken storage.
     NotNow(String),
     /// Not before so long, says the storage.
@@ -28,12 +28,22 @@ pub(super) enum Failure {
     Refused(String),
 }
 
+impl Failure {
+    /// Whether the same request may succeed soon.
+    pub(super) fn is_worth_another_try(&self) -> bool {
+        match self {
+            Self::Missing | Self::Refused(_) => false,
+            Self::Later(_, wait) => *wait <= WAIT_MAX,
+            Self::Ticket(_) | Self::NotNow(_) => true,
+        }
+    }
+}
+
 impl From<Failure> for CallError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Missing => Self::Refused("the storage does not know what was asked for".to_owned()),
-            Failure::Ticket => Self::NotNow("the storage did not accept the ticket that the service gave".to_owned()),
-            Failure::NotNow(reason) | Failure::Later(reason, _) => Self::NotNow(reason),
+            Failure::NotNow(reason) | Failure::Later(reason, _) | Failure::Ticket(reason) => Self::NotNow(reason),
             Failure::Refused(reason) => Self::Refused(reason),
         }
     }
@@ -65,16 +75,15 @@ impl Tries {
     /// One failed: waits and returns if another one is worth it, else gives the failure back.
     pub(super) async fn failed(&mut self, failure: Failure) -> Result<(), Failure> {
         self.left -= 1;
-        if self.left == 0 {
+        if self.left == 0 || !failure.is_worth_another_try() {
             return Err(failure);
         }
         match failure {
             Failure::Missing | Failure::Refused(_) => Err(failure),
-            Failure::Later(_, wait) if wait > WAIT_MAX => Err(failure),
             // The wait is the host's: another one may be asked meanwhile.
             Failure::Later(..) => Ok(()),
             // With a new ticket, at once.
-            Failure::Ticket => Ok(()),
+            Failure::Ticket(_) => Ok(()),
             Failure::NotNow(_) => {
                 tokio::time::sleep(jittered(self.delay)).await;
                 self.delay *= 4;

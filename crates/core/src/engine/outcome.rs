@@ -48,7 +48,9 @@ impl Engine {
         if !uploaded.stat.same_content(&local.stat) {
             return self.dirty(id);
         }
-        self.work.clear_trouble(id);
+        if !self.work.troubles.get(&id).is_some_and(|trouble| trouble.lost) {
+            self.work.clear_trouble(id);
+        }
         let body = Body::File(uploaded.body);
         // What was agreed on still holds for this newer look, so that nobody has to read the file again for it.
         if let Some(synced) = self.trees.get(id).synced.clone()
@@ -295,6 +297,9 @@ impl Engine {
                     self.put_local(id, Some(Local { body: None, ..local }));
                 }
                 self.retry(id, Severity::Soft, &reason.to_string());
+                if let Some(trouble) = self.work.troubles.get_mut(&id) {
+                    trouble.lost = true;
+                }
             }
             Refusal::UnknownItem => {
                 self.forget_remote(id);
@@ -334,7 +339,7 @@ impl Engine {
         if hard || attempts == QUIET_ATTEMPTS {
             self.log(id, "problem", text);
         }
-        self.work.retry_at(id, Trouble { text: text.to_owned(), attempts, retry_ms: self.now.ms + delay, hard });
+        self.work.retry_at(id, Trouble { text: text.to_owned(), attempts, retry_ms: self.now.ms + delay, hard, lost: false });
     }
 }
 

@@ -64,6 +64,8 @@ pub(super) struct Trouble {
     pub attempts: u32,
     pub retry_ms: u64,
     pub hard: bool,
+    /// The service does not find the chunks that the storage took: another upload that seems to succeed does not end it.
+    pub lost: bool,
 }
 
 /// Everything that is to be done or under way.

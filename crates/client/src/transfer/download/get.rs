@@ -141,10 +141,7 @@ impl Asker {
                 Err(failure) => failure,
             };
             if let Err(failure) = tries.failed(failure).await {
-                for member in group.into_values().flatten() {
-                    let _ = member.got.send(Err(failure.clone()));
-                }
-                return;
+                return refuse(group.into_values().flatten(), &failure);
             }
         }
     }
@@ -158,9 +155,9 @@ impl Asker {
         };
         let body: Vec<u8> = names.iter().flat_map(|name| *name.as_bytes()).collect();
         let mut answer = match self.shared.http.send(&ticket, body.into(), Way::Down, Care::Usual).await {
-            Err(Failure::Ticket) => {
+            Err(failure @ Failure::Ticket(_)) => {
                 *self.batch.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                return Err(Failure::Ticket);
+                return Err(failure);
             }
             // Not even the address is there.
             Err(Failure::Missing) => return Err(Failure::Refused("the storage has no such container".to_owned())),
@@ -195,7 +192,7 @@ impl Asker {
         })
     }
 
-    /// For a storage that gives no batches. Answers one of the failures, if members are left.
+    /// For a storage that gives no batches. Each has tries and a reason of its own, so nobody is left.
     async fn get_each(
         &self,
         group: &mut HashMap<ChunkName, Vec<Waiting>>,
@@ -208,19 +205,15 @@ impl Asker {
             .map(|(chunk, ticket)| async move { (chunk.name, self.get_one(chunk, ticket, Care::Usual).await) })
             .collect();
         let mut gets = stream::iter(gets).buffer_unordered(self.shared.limits.connections);
-        let mut failed = None;
         while let Some((name, got)) = gets.next().await {
-            let packed = match got {
-                Ok(Got::Packed(packed, _)) => packed,
-                Ok(Got::Missing) => Bytes::new(),
-                Err(failure) => {
-                    failed = Some(failure);
-                    continue;
-                }
-            };
-            tell(group.remove(&name).unwrap_or_default(), packed);
+            let members = group.remove(&name).unwrap_or_default();
+            match got {
+                Ok(Got::Packed(packed, _)) => tell(members, packed),
+                Ok(Got::Missing) => tell(members, Bytes::new()),
+                Err(failure) => refuse(members, &failure),
+            }
         }
-        failed.map_or(Ok(()), Err)
+        Ok(())
     }
 }
 
@@ -241,6 +234,13 @@ fn in_order(tickets: Vec<Ticket>, count: usize) -> Vec<Option<Ticket>> {
         }
     }
     ordered
+}
+
+fn refuse(members: impl IntoIterator<Item = Waiting>, failure: &Failure) {
+    for member in members {
+        // Whoever has gone away does not want to know.
+        let _ = member.got.send(Err(failure.clone()));
+    }
 }
 
 /// Empty bytes: the storage does not have the chunk.

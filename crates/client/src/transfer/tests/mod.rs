@@ -270,7 +270,8 @@ async fn a_full_storage_is_named() {
     world.site.store.set_fault(StoreFault::Full);
     let path = world.file("file", &noise(2000, 1));
     let uploaded = world.upload(&path).await;
-    assert_eq!(uploaded, Err(UploadError::Call(CallError::NotNow("the storage is full".to_owned()))));
+    let full = "the service's storage is full, nothing is lost; it is tried again".to_owned();
+    assert_eq!(uploaded, Err(UploadError::Call(CallError::NotNow(full))));
     world.site.store.set_fault(StoreFault::None);
     world.upload(&path).await.unwrap();
 }
@@ -441,4 +442,32 @@ async fn left_alone() {
     // For an hour, whatever it says.
     tokio::time::sleep(Duration::from_secs(3_600).saturating_sub(start.elapsed())).await;
     world.upload(&path).await.unwrap();
+}
+
+/// One refusal made all files that travelled together be told the same, and cost the others their further tries.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_of_those_that_travel_together_fails_for_its_own_reason() {
+    let world = World::new().await;
+    *world.desk.batches.lock().unwrap() = false;
+    let contents: Vec<_> = (0..3).map(|seed| noise(2000, seed)).collect();
+    let name = |content: &[u8]| cut(content).chunks[0].name;
+    let line = |method: &str, content: &[u8]| -> &'static str { format!("{method} /chunk/{}", name(content)).leak() };
+    world.site.misbehave(line("PUT", &contents[0]), usize::MAX, Fault::Status(405));
+    world.site.misbehave(line("PUT", &contents[1]), 2, Fault::Status(503));
+    let uploader = world.transfer.uploader(world.desk.clone());
+    let paths: Vec<_> = (0..3).map(|index| world.file(&index.to_string(), &contents[index])).collect();
+    let uploads = join_all(paths.iter().map(|path| uploader.upload(File::open(path).unwrap(), look(path)))).await;
+    assert!(matches!(&uploads[0], Err(UploadError::Call(CallError::Refused(why))) if why.contains("405")), "{uploads:?}");
+    assert!(uploads[1].is_ok() && uploads[2].is_ok(), "{uploads:?}");
+
+    world.site.behave();
+    world.upload(&paths[0]).await.unwrap();
+    world.site.misbehave(line("GET", &contents[0]), usize::MAX, Fault::Status(405));
+    world.site.misbehave(line("GET", &contents[1]), 2, Fault::Status(503));
+    let downloader = world.transfer.downloader(world.desk.clone());
+    let bodies: Vec<_> = contents.iter().map(|content| cut(content)).collect();
+    let fetches = join_all(bodies.iter().map(|body| downloader.fetch(body, vec![], world.target()))).await;
+    assert!(matches!(&fetches[0], Err(ApplyError::Call(CallError::Refused(why))) if why.contains("405")), "{fetches:?}");
+    assert!(fetches[1].is_ok() && fetches[2].is_ok(), "{fetches:?}");
+    world.all_room_is_back().await;
 }

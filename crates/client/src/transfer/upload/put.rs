@@ -28,6 +28,8 @@ pub(super) struct Waiting {
 struct Piece {
     chunk: ChunkRef,
     plain: Headed,
+    /// Why it is not stored yet, if it was tried: its own reason, whatever became of those that travel with it.
+    failed: Option<Failure>,
     waiting: Vec<(mpsc::UnboundedSender<Result<(), Failure>>, OwnedSemaphorePermit)>,
 }
 
@@ -61,7 +63,7 @@ impl Group {
             let place = *places.entry(chunk.name).or_insert(pieces.len());
             match pieces.get_mut(place) {
                 Some(piece) => piece.waiting.push((stored, room)),
-                None => pieces.push(Piece { chunk, plain, waiting: vec![(stored, room)] }),
+                None => pieces.push(Piece { chunk, plain, failed: None, waiting: vec![(stored, room)] }),
             }
         }
         Self { shared, tickets, pieces }
@@ -71,18 +73,24 @@ impl Group {
     pub(super) async fn put(mut self) {
         let mut tries = Tries::new(self.shared.limits.retry_delay);
         loop {
-            let failure = match self.put_once().await {
-                Ok(()) => return,
-                Err(failure) => failure,
-            };
-            if let Err(failure) = tries.failed(failure).await {
-                let outcome = Err(failure);
-                return self.pieces.into_iter().for_each(|piece| piece.done(&outcome));
+            if let Err(failure) = self.put_once().await {
+                self.pieces.iter_mut().for_each(|piece| piece.failed = Some(failure.clone()));
             }
+            let worth = |piece: &Piece| piece.failed.as_ref().is_none_or(Failure::is_worth_another_try);
+            let (left, over): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pieces).into_iter().partition(worth);
+            give_up(over);
+            let Some(failure) = slowest(&left) else { return give_up(left) };
+            if tries.failed(failure).await.is_err() {
+                return give_up(left);
+            }
+            self.pieces = left;
         }
     }
 
-    /// What is stored leaves the group. Answers one of the failures, if pieces are left.
+    /// What is stored leaves the group; what is not has its reason.
+    ///
+    /// # Errors
+    /// When nothing was tried.
     async fn put_once(&mut self) -> Result<(), Failure> {
         let answer = self.ask(true).await?;
         // A service that has no batches and yet gave no tickets for small ones.
@@ -103,12 +111,10 @@ impl Group {
         let batch = put_batch(&self.shared, answer.batch.as_ref(), small);
         let singles = join_all(large.into_iter().map(|(piece, ticket)| put_single(&self.shared, ticket, piece)));
         let (batch, singles) = tokio::join!(batch, singles);
-        let mut failed = None;
         for (left, failure) in singles.into_iter().chain([batch]).filter_map(Result::err) {
-            self.pieces.extend(left);
-            failed = Some(failure);
+            self.pieces.extend(left.into_iter().map(|piece| Piece { failed: Some(failure.clone()), ..piece }));
         }
-        failed.map_or(Ok(()), Err)
+        Ok(())
     }
 
     /// Which are missing; indices are checked. With batches small pieces get no tickets of their own.
@@ -136,6 +142,20 @@ impl Group {
             }
         }
     }
+}
+
+/// Tells everybody why not.
+fn give_up(pieces: Vec<Piece>) {
+    for mut piece in pieces {
+        let failure = piece.failed.take().unwrap_or_else(|| Failure::NotNow("it was not tried".to_owned()));
+        piece.done(&Err(failure));
+    }
+}
+
+/// Of what these wait for, that which takes longest; `None` if nothing is left.
+fn slowest(pieces: &[Piece]) -> Option<Failure> {
+    let failures = || pieces.iter().filter_map(|piece| piece.failed.as_ref());
+    failures().find(|failure| matches!(failure, Failure::NotNow(_))).or_else(|| failures().next()).cloned()
 }
 
 type Left = (Vec<Piece>, Failure);

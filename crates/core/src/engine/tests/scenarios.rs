@@ -209,6 +209,27 @@ fn a_folder_that_could_not_be_read_and_is_gone_is_no_problem() {
     assert_eq!(engine.status().problems, [], "a look that came late");
 }
 
+/// Found with a real storage that lied: each upload seemed to succeed, so the file was sent again at once, for ever, and nobody was told.
+#[test]
+fn a_storage_that_takes_chunks_and_does_not_have_them_is_told_and_not_overrun() {
+    let mut world = World::new(7, 2, Faults { rate: 0 });
+    world.storage_loses = true;
+    world.devices[0].disk.make(&path("file"), Data::File(b"precious".to_vec()));
+    world.touch(0, path("file"));
+    let start = world.now.ms;
+    while world.now.ms < start + 600_000 && world.step() {}
+    assert!(world.uploads < 40, "it was sent {} times in ten minutes", world.uploads);
+    let problems = world.devices[0].engine.status().problems;
+    assert!(problems.iter().any(|problem| problem.text.contains("are not there")), "{problems:?}");
+    assert!(!world.devices[1].disk.picture().contains_key("file"), "it was reported as synced");
+    world.storage_loses = false;
+    world.pass(120_000);
+    world.settle();
+    assert_eq!(world.devices[0].engine.status().problems, []);
+    assert_eq!(world.devices[1].disk.picture()["file"].data, "precious", "{}", world.report());
+    world.check_converged();
+}
+
 /// Moves on two devices that would put folders into each other; each device does its own before it hears of the other's, and either may
 /// be the first to tell.
 fn moves_into_each_other(folders: &[&str], there: &[(&str, &str)], here: &[(&str, &str)]) {

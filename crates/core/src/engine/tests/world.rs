@@ -47,6 +47,10 @@ pub struct World {
     pub unseen: bool,
     /// Devices from this one on are switched off.
     pub devices_on: usize,
+    /// The storage says that it took a chunk, and does not have it.
+    pub storage_loses: bool,
+    /// Files that were sent.
+    pub uploads: usize,
     next_content: u64,
     pub trace: Vec<String>,
 }
@@ -89,6 +93,8 @@ impl World {
             faults,
             unseen: false,
             devices_on: usize::MAX,
+            storage_loses: false,
+            uploads: 0,
             next_content: 0,
             trace: Vec::new(),
         }
@@ -271,7 +277,8 @@ impl World {
             return Err(UploadError::Changed);
         }
         let body = body_of(bytes, stat.executable);
-        if let Some(chunk) = body.chunks.first() {
+        self.uploads += 1;
+        if let Some(chunk) = body.chunks.first().filter(|_| !self.storage_loses) {
             self.service.chunks.insert(chunk.name, bytes.clone());
         }
         Ok(Uploaded { body, stat })
