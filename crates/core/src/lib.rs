@@ -9,7 +9,7 @@ pub mod commit;
 pub mod cut;
 pub mod decide;
 pub mod engine;
-mod names;
+pub mod names;
 pub mod planted;
 pub mod reconcile;
 pub mod trees;

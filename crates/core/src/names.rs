@@ -42,7 +42,17 @@ pub fn conflict_name(name: &Name, device: &str, unix_ns: i64, attempt: u32) -> N
     let device: String = device.chars().map(|c| if c == '/' || c == '\0' { '_' } else { c }).collect();
     let device = cut_to(&device, DEVICE_BYTES_MAX);
     let number = if attempt > 1 { format!(" {attempt}") } else { String::new() };
-    let mark = format!(" ({device}'s conflicting copy, {}{number})", date_text(unix_ns));
+    marked(name, &format!(" ({device}'s conflicting copy, {}{number})", date_text(unix_ns)))
+}
+
+/// `report.txt` -> `report (set aside).txt`: for what was taken away for a moment and finds its name taken; `attempt` above 1 adds a number.
+pub fn set_aside_name(name: &Name, attempt: u32) -> Name {
+    let number = if attempt > 1 { format!(" {attempt}") } else { String::new() };
+    marked(name, &format!(" (set aside{number})"))
+}
+
+/// The name with a mark in front of its extension, cut where it is too long.
+fn marked(name: &Name, mark: &str) -> Name {
     let (base, extension) = match name.as_str().rfind('.') {
         Some(dot) if dot > 0 && name.as_str().len() - dot <= 32 => name.as_str().split_at(dot),
         _ => (name.as_str(), ""),
@@ -113,6 +123,8 @@ mod tests {
         );
         let long = conflict_name(&name(&"é".repeat(127)), &"ü".repeat(200), at, 1);
         assert!(long.as_str().len() <= NAME_BYTES_MAX && long.as_str().contains("conflicting copy"));
+        assert_eq!(set_aside_name(&name("a.txt"), 1).as_str(), "a (set aside).txt");
+        assert_eq!(set_aside_name(&name("a"), 2).as_str(), "a (set aside 2)");
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub struct Trees {
     /// While changes are still being learned, two items may claim one name for a moment.
     remote_children: Children<(NameKey, ItemId)>,
     by_file: HashMap<FileId, ItemId>,
-    /// Files on the disk with several names there: an item for each.
+    /// Files with several names on the disk, now or when they were last seen: an item for each.
     other_names: HashMap<FileId, BTreeSet<ItemId>>,
     by_chunk: HashMap<ChunkName, ItemId>,
     local_count: usize,
@@ -302,11 +302,8 @@ impl Trees {
         let item = self.items.entry(id).or_default();
         if let Some(old) = item.local.take() {
             self.local_count -= 1;
-            if let Some(names) = self.other_names.get_mut(&old.stat.file) {
-                names.remove(&id);
-                if names.is_empty() {
-                    self.other_names.remove(&old.stat.file);
-                }
+            if local.as_ref().is_some_and(|new| new.stat.file != old.stat.file) {
+                forget_name(&mut self.other_names, old.stat.file, id);
             }
             let key = (old.place.name.key(), old.place.name);
             remove_child(&mut self.local_children, old.place.parent, &key, id);
@@ -355,6 +352,7 @@ impl Trees {
         if self.by_file.get(&file) == Some(&id) {
             self.by_file.remove(&file);
         }
+        forget_name(&mut self.other_names, file, id);
     }
 
     fn tidy(&mut self, id: ItemId) {
@@ -409,6 +407,15 @@ impl Trees {
             }
         }
         Ok(())
+    }
+}
+
+fn forget_name(names: &mut HashMap<FileId, BTreeSet<ItemId>>, file: FileId, id: ItemId) {
+    if let Some(items) = names.get_mut(&file) {
+        items.remove(&id);
+        if items.is_empty() {
+            names.remove(&file);
+        }
     }
 }
 

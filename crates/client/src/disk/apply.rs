@@ -216,7 +216,7 @@ impl<'a> Batch<'a> {
         }
         self.forget_folders();
         let after = look(&new.handle, new_name.as_str());
-        if matches!(&after, Ok(Look::Here(seen)) if seen.stat.file != expect.file) {
+        if matches!(&after, Ok(Look::Here(seen)) if (seen.stat.kind, seen.stat.file) != (expect.kind, expect.file)) {
             // Another file slipped in between the look and the rename.
             self.disk.rename_new(new.handle.as_fd(), new_name.as_str(), old.handle.as_fd(), old_name.as_str()).map_err(failed)?;
             return Err(ApplyError::Changed);

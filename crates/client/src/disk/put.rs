@@ -7,16 +7,20 @@
 use super::Disk;
 use super::apply::{Batch, Folder, refused};
 use super::leftovers::aside_name;
-use super::look::{Look, as_expected, look};
+use super::look::{Look, Seen, as_expected, look};
 use super::stage::Temporary;
 use super::trash::Why;
 use rustix::fs::{AtFlags, RenameFlags, fsync, linkat, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
 use stacksync_chunks::crash_point;
-use stacksync_core::engine::{ApplyError, FileId, Stat};
-use stacksync_core::values::ItemPath;
+use stacksync_core::engine::{ApplyError, Stat};
+use stacksync_core::names::set_aside_name;
+use stacksync_core::values::{ItemPath, Name};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+
+/// Names that are tried for what cannot go back to its own.
+const BESIDE_MAX: u32 = 100;
 
 /// What the file system can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +45,19 @@ impl Disk {
                 }
             }
         }
-        let ours = identity(from, name)?;
+        let Look::Here(before) = look(from, name)? else { return Err(Errno::NOENT) };
+        let ours = before.stat;
         // A second name for a file or link fails if the name is taken. Folders have no second name.
         match linkat(from, name, to, new_name, AtFlags::empty()) {
             // Two steps: on the medium the second name must not come after the end of the first one.
-            Ok(()) => match fsync(to).and_then(|()| self.end_name(from, name, ours)) {
-                Err(errno) if has_other_names(to, new_name)? => unlinkat(to, new_name, AtFlags::empty()).and(Err(errno)),
-                Ok(()) | Err(_) => Ok(()),
+            Ok(()) => match fsync(to).and_then(|()| self.end_name(from, name, |seen| seen.stat.file == ours.file)) {
+                Ok(()) => Ok(()),
+                // Whoever took the first name from us moved the file: so the second one goes again. Unless the first one was deleted, or
+                // somebody has written to the file under the second one.
+                Err(errno) => {
+                    self.end_name(to, new_name, |seen| seen.links > 1 && seen.stat.same_content(&ours)).ok();
+                    Err(errno)
+                }
             },
             Err(Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK) => match look(to, new_name)? {
                 Look::Absent => renameat(from, name, to, new_name),
@@ -57,13 +67,13 @@ impl Disk {
         }
     }
 
-    /// Ends the first name of what has a second one now. Somebody may have given the first name to something else in this
-    /// moment: so it is renamed aside, looked at, and put back if it is not `ours`. That is ENOENT then, as when it is gone.
-    pub(super) fn end_name(&self, from: BorrowedFd<'_>, name: &str, ours: FileId) -> Result<(), Errno> {
+    /// Ends one name of what has two. Somebody may have given the name to something else in this moment: so it is renamed aside, looked
+    /// at, and put back if it is not `ours`. That is ENOENT then, as when it is gone.
+    pub(super) fn end_name(&self, from: BorrowedFd<'_>, name: &str, ours: impl FnOnce(&Seen) -> bool) -> Result<(), Errno> {
         crash_point!("rename.between-two-names");
         let hidden = aside_name(&self.parts.own.shared.fresh());
         renameat(from, name, from, &hidden)?;
-        if identity(from, &hidden)? == ours {
+        if matches!(look(from, &hidden)?, Look::Here(seen) if ours(&seen)) {
             return unlinkat(from, &hidden, AtFlags::empty());
         }
         let back = match linkat(from, &hidden, from, name, AtFlags::empty()) {
@@ -168,13 +178,8 @@ impl Batch<'_> {
             Err(errno) => Err(failed(errno)),
         };
         if kept.is_err() {
-            // Back as it was; unless somebody wrote to the path in this very moment: then that stays there, and the old one aside.
             renames.exchange(aside.folder.as_fd(), &aside.name, folder.handle.as_fd(), name).map_err(failed)?;
-            if is_still(&aside, &ours) {
-                unlinkat(&aside.folder, &aside.name, AtFlags::empty()).ok();
-            } else {
-                renames.exchange(aside.folder.as_fd(), &aside.name, folder.handle.as_fd(), name).map_err(failed)?;
-            }
+            self.unstage(&aside, &ours, folder, name);
         }
         kept
     }
@@ -196,11 +201,7 @@ impl Batch<'_> {
                 Ok(()) => self.keep(&old, path, Why::Replaced).inspect_err(|_| {
                     let (from, to) = (folder.handle.as_fd(), staged.folder.as_fd());
                     if disk.rename_new(from, name, to, &staged.name).is_ok() {
-                        if is_still(&staged, ours) {
-                            self.put_back(&old, folder, name);
-                        } else {
-                            disk.rename_new(to, &staged.name, from, name).ok();
-                        }
+                        self.put_back(&old, folder, name);
                     }
                 }),
                 Err(errno) => {
@@ -209,11 +210,22 @@ impl Batch<'_> {
                 }
             }
         });
-        if put.is_err() && is_still(&staged, ours) {
-            unlinkat(&staged.folder, &staged.name, AtFlags::empty()).ok();
+        if put.is_err() {
+            self.unstage(&staged, ours, folder, name);
         }
         self.touch(&folder.handle);
         put
+    }
+
+    /// Removes what was staged; unless somebody wrote to it while it was at the path: then it is his, and goes beside what is there.
+    fn unstage(&self, staged: &Aside, ours: &Stat, folder: &Folder, name: &str) {
+        match look(&staged.folder, &staged.name) {
+            Ok(Look::Here(seen)) if seen.stat.same_content(ours) => {
+                unlinkat(&staged.folder, &staged.name, AtFlags::empty()).ok();
+            }
+            Ok(Look::Here(_) | Look::Odd(_)) => self.put_back(staged, folder, name),
+            Ok(Look::Absent) | Err(_) => {}
+        }
     }
 
     /// Renames what is at a path aside, if it is what is expected there; else nothing changes.
@@ -272,9 +284,20 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Undoes [`Self::set_aside_expected`]. If something took the name meanwhile, what was set aside stays in the trash.
+    /// Undoes [`Self::set_aside_expected`]. If something took the name meanwhile, what was set aside goes beside it; only if the disk
+    /// refuses that, too, it stays in the trash.
     pub fn put_back(&self, aside: &Aside, folder: &Folder, name: &str) {
-        if let Err(errno) = self.disk.rename_new(aside.folder.as_fd(), &aside.name, folder.handle.as_fd(), name) {
+        let back = |name: &str| self.disk.rename_new(aside.folder.as_fd(), &aside.name, folder.handle.as_fd(), name);
+        let mut outcome = back(name);
+        let wanted = Name::new(name);
+        let others = (1..=BESIDE_MAX).filter_map(|attempt| Some(set_aside_name(wanted.as_ref().ok()?, attempt)));
+        for other in others {
+            if outcome != Err(Errno::EXIST) {
+                break;
+            }
+            outcome = back(other.as_str());
+        }
+        if let Err(errno) = outcome {
             tracing::warn!("{name:?} could not be put back and stays set aside as {:?}: {errno}", aside.name);
         }
     }
@@ -285,22 +308,5 @@ fn expected_at(folder: &Folder, name: &str, path: &ItemPath, expect: &Stat) -> R
     match look(&folder.handle, name).map_err(|errno| refused("look at", path, errno))? {
         Look::Here(seen) if as_expected(&seen.stat, expect) => Ok(()),
         Look::Here(_) | Look::Absent | Look::Odd(_) => Err(ApplyError::Changed),
-    }
-}
-
-/// Whether what is there is what was staged, and nobody wrote to it.
-fn is_still(staged: &Aside, ours: &Stat) -> bool {
-    matches!(look(&staged.folder, &staged.name), Ok(Look::Here(seen)) if seen.stat.same_content(ours))
-}
-
-/// Whether a file has other names than this one: who took its first name away from us moved it, and did not delete it.
-fn has_other_names(folder: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
-    Ok(matches!(look(folder, name)?, Look::Here(seen) if seen.links > 1))
-}
-
-fn identity(folder: BorrowedFd<'_>, name: &str) -> Result<FileId, Errno> {
-    match look(folder, name)? {
-        Look::Here(seen) => Ok(seen.stat.file),
-        Look::Absent | Look::Odd(_) => Err(Errno::NOENT),
     }
 }

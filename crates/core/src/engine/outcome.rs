@@ -111,12 +111,13 @@ impl Engine {
                     self.vanished(BTreeSet::from([id]));
                 }
             }
-            (Some(Purpose::SetMeta { remote }), Applied::Present(stat)) => {
-                if let Some(local) = self.trees.local(id).cloned() {
-                    self.put_local(id, Some(Local { stat: stat.clone(), ..local }));
+            (Some(Purpose::SetMeta { remote }), Applied::Present(stat)) => self.note_meta(id, &remote, stat),
+            // Its number was given to another thing, which has that place now.
+            (Some(Purpose::Move | Purpose::ConflictCopy), Applied::Present(stat)) if !self.is_kind_of(id, &stat) => {
+                self.look_at(&place);
+                if let Some(place) = self.trees.local(id).map(|local| local.place.clone()) {
+                    self.look_at(&place);
                 }
-                self.put_synced(id, Some(agreed(&remote, Some(stat))));
-                self.log(id, "updated", "time or mode");
             }
             (Some(Purpose::Move), Applied::Present(stat)) => {
                 self.clear_place(place.parent, &place.name, id);
@@ -171,6 +172,20 @@ impl Engine {
         self.log(id, verb, format!("version {version}"));
     }
 
+    /// Time and mode were set. A write just before that shows in the bytes only, so they are read again; under other names the same file
+    /// has changed, too.
+    fn note_meta(&mut self, id: ItemId, remote: &RemoteItem, stat: Stat) {
+        let others = self.trees.by_file(stat.file).filter(|&other| other != id).filter_map(|other| self.trees.local(other));
+        let others: Vec<Place> = others.map(|local| local.place.clone()).collect();
+        others.iter().for_each(|place| self.look_at(place));
+        if let Some(local) = self.trees.local(id).cloned() {
+            let body = local.body.filter(|body| body.size() == 0);
+            self.put_local(id, Some(Local { stat: stat.clone(), body, ..local }));
+        }
+        self.put_synced(id, Some(agreed(remote, Some(stat))));
+        self.log(id, "updated", "time or mode");
+    }
+
     /// The disk had the item where the service has it: whoever moves it from there moves it after that, and not beside it.
     fn agree_on_place(&mut self, id: ItemId, place: &Place) {
         let item = self.trees.get(id);
@@ -192,6 +207,10 @@ impl Engine {
         }
         self.put_local(other, None);
         Some(place)
+    }
+
+    fn is_kind_of(&self, id: ItemId, stat: &Stat) -> bool {
+        self.trees.local(id).is_none_or(|local| local.stat.kind == stat.kind)
     }
 
     /// What the item holds, if this look says that it is still what it was.

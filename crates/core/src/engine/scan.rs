@@ -333,6 +333,10 @@ impl Engine {
     }
 
     fn note_present(&mut self, folder: Option<ItemId>, entry: Entry) {
+        if !self.scans.strangers.is_empty() {
+            // The latest look counts.
+            self.scans.strangers.remove(&(folder, entry.name.clone()));
+        }
         if self.work.defer_look_at(folder, &entry.name) {
             return self.note_hidden(folder, &entry);
         }
@@ -436,10 +440,11 @@ impl Engine {
             || self.scans.stranger_of.get(&entry.stat.file).is_some_and(|place| is_stranger(&place))
     }
 
-    /// Whether the service has an item for this place that the disk has not.
+    /// Whether the service has an item for this place that the disk has not, or elsewhere.
     fn is_wanted_by_service(&self, folder: Option<ItemId>, name: &Name) -> bool {
         let wanted = self.trees.remote_at(&Place { parent: folder, name: name.clone() });
-        wanted.is_some_and(|id| self.trees.local(id).is_none())
+        let is_there = |place: &Place| place.parent == folder && place.name.key() == name.key();
+        wanted.is_some_and(|id| self.trees.local(id).is_none_or(|local| !is_there(&local.place)))
     }
 
     /// Whether nobody but this disk knows the item yet.
@@ -472,11 +477,11 @@ impl Engine {
             self.touched_all();
             return self.start_scans();
         }
-        for pass in [Self::take_as_moved, Self::take_as_replaced, Self::take_as_new] {
-            for ((folder, _), entry) in std::mem::take(&mut self.scans.strangers) {
-                if let Some(Stranger { folder, entry }) = pass(self, Stranger { folder, entry }) {
-                    self.scans.strangers.insert((folder, entry.name.clone()), entry);
-                }
+        for pass in [Self::take_moved, Self::take_replaced, Self::take_new] {
+            let strangers = std::mem::take(&mut self.scans.strangers);
+            let strangers = strangers.into_iter().map(|((folder, _), entry)| Stranger { folder, entry }).collect();
+            for Stranger { folder, entry } in pass(self, strangers) {
+                self.scans.strangers.insert((folder, entry.name.clone()), entry);
             }
             if !self.scans.queue.is_empty() {
                 // What turned up is looked into before anything else is taken for new or gone: that may have been in it.
@@ -499,13 +504,32 @@ impl Engine {
         }
     }
 
-    fn take_as_moved(&mut self, stranger: Stranger) -> Option<Stranger> {
+    /// Takes those that are items which moved; which is which is said before the first of them takes another one's place.
+    fn take_moved(&mut self, strangers: Vec<Stranger>) -> Vec<Stranger> {
+        let owners: Vec<Option<ItemId>> = strangers.iter().map(|stranger| self.moved_item(&stranger.entry)).collect();
+        let mut left = Vec::new();
+        for (stranger, owner) in strangers.into_iter().zip(owners) {
+            // One with several names is at one of them by now.
+            let owner = owner.filter(|owner| self.may_have_moved(*owner)).or_else(|| self.moved_item(&stranger.entry));
+            left.extend(match owner {
+                Some(owner) => self.take_as_moved(owner, stranger),
+                None => Some(stranger),
+            });
+        }
+        left
+    }
+
+    fn moved_item(&self, entry: &Entry) -> Option<ItemId> {
+        self.owner_of(entry.stat.file, entry.stat.kind).filter(|owner| self.may_have_moved(*owner))
+    }
+
+    fn may_have_moved(&self, item: ItemId) -> bool {
+        let gone = self.trees.local(item).is_none() || self.scans.missing.contains(&item);
+        gone && !self.work.is_applying(item) && !planted!(MoveIsNew)
+    }
+
+    fn take_as_moved(&mut self, owner: ItemId, stranger: Stranger) -> Option<Stranger> {
         let Stranger { folder, entry } = &stranger;
-        let moved = self.owner_of(entry.stat.file, entry.stat.kind).filter(|owner| {
-            let gone = self.trees.local(*owner).is_none();
-            (gone || self.scans.missing.contains(owner)) && !self.work.is_applying(*owner) && !planted!(MoveIsNew)
-        });
-        let Some(owner) = moved else { return Some(stranger) };
         if !self.trees.folder_is_local(*folder) {
             return None;
         }
@@ -525,6 +549,10 @@ impl Engine {
         None
     }
 
+    fn take_replaced(&mut self, strangers: Vec<Stranger>) -> Vec<Stranger> {
+        strangers.into_iter().filter_map(|stranger| self.take_as_replaced(stranger)).collect()
+    }
+
     fn take_as_replaced(&mut self, stranger: Stranger) -> Option<Stranger> {
         let Stranger { folder, entry } = &stranger;
         let twin = self.trees.local_at(*folder, &entry.name).filter(|twin| {
@@ -537,14 +565,16 @@ impl Engine {
         None
     }
 
-    fn take_as_new(&mut self, stranger: Stranger) -> Option<Stranger> {
-        if self.trees.folder_is_local(stranger.folder) {
-            let known = self.trees.local_at(stranger.folder, &stranger.entry.name);
-            if known.is_none_or(|id| self.scans.missing.contains(&id)) {
-                self.new_item(stranger.folder, stranger.entry);
+    fn take_new(&mut self, strangers: Vec<Stranger>) -> Vec<Stranger> {
+        for Stranger { folder, entry } in strangers {
+            if self.trees.folder_is_local(folder) {
+                let known = self.trees.local_at(folder, &entry.name);
+                if known.is_none_or(|id| self.scans.missing.contains(&id)) {
+                    self.new_item(folder, entry);
+                }
             }
         }
-        None
+        Vec::new()
     }
 
     /// Takes an item off a place that another one has now: it is missing, with all that is in it.
@@ -663,7 +693,8 @@ fn known_body(stat: &Stat, place: &Place, item: &Item) -> Option<Body> {
     }
 }
 
-/// Something changed the file without another name, mode or time to show for it: perhaps its bytes, with the time put back afterwards.
+/// Something changed the file without another name to show for it: perhaps its bytes, too, with the time put back afterwards. Another mode
+/// explains nothing: where clocks are coarse, a new file may have the number and the times of the one before.
 fn is_unexplained(stat: &Stat, seen: &Stat, same_place: bool) -> bool {
-    stat.changed_ns != seen.changed_ns && same_place && stat.executable == seen.executable
+    same_place && (stat.changed_ns != seen.changed_ns || stat.executable != seen.executable)
 }

@@ -312,8 +312,10 @@ impl Engine {
         self.service.cursor = Cursor { epoch, revision: to };
         self.service.known.clear();
         self.service.unproven = false;
-        self.held.clear();
-        self.fresh.clear();
+        // What vanished here is still gone, and nobody has approved of it.
+        let is_deletion = |id: &ItemId| self.trees.get(*id).synced.is_some() && self.trees.local(*id).is_none();
+        self.held.retain(is_deletion);
+        self.fresh.retain(|id, _| is_deletion(id));
     }
 
     /// Up to which revision the service's past is, as far as can be told, the one that we know.

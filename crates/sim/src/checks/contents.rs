@@ -163,6 +163,11 @@ impl Contents {
             self.owed.remove(&key);
             return Ok(());
         }
+        if removed.refused && removed.trashed {
+            // The disk did not let the client put it back: that is told, and it is where its owner finds it.
+            self.owed.remove(&key);
+            return Ok(());
+        }
         let known = self.invisible.contains(&key)
             || world.service_has_content(*workspace, &key)
             || (facts.storage_failed && self.saved.contains_key(&key));

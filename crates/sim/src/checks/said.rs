@@ -104,27 +104,25 @@ const CHAIN_MAX: usize = 16;
 /// Whether what is at this path on the disk is an item that the service has at a path that this disk cannot hold, or where another such item
 /// is: it stays where it was, and that is told.
 pub fn cannot_go(member: &Member, places: &HashMap<ItemId, ItemPath>, path: &ItemPath) -> bool {
-    let mut path = path.clone();
-    for _ in 0..CHAIN_MAX {
-        let Some(place) = member.engine.why(&path).and_then(|why| places.get(&why.id)) else { return false };
-        if !member.disk.holds(&place.to_string()) {
-            return true;
-        }
-        if *place == path {
-            return false;
-        }
-        path.clone_from(place);
-    }
-    false
+    stays(member, places, path, CHAIN_MAX)
 }
 
 /// Whether what the service has at this path cannot come to the disk: it cannot hold it, or something that cannot go is there, or where
 /// a folder above should be.
 pub fn cannot_come(member: &Member, places: &HashMap<ItemId, ItemPath>, path: &ItemPath) -> bool {
+    stays_away(member, places, path, CHAIN_MAX)
+}
+
+fn stays(member: &Member, places: &HashMap<ItemId, ItemPath>, path: &ItemPath, chain: usize) -> bool {
+    let place = member.engine.why(path).and_then(|why| places.get(&why.id));
+    place.is_some_and(|place| chain > 0 && place != path && stays_away(member, places, place, chain - 1))
+}
+
+fn stays_away(member: &Member, places: &HashMap<ItemId, ItemPath>, path: &ItemPath, chain: usize) -> bool {
     let mut above = ItemPath::top();
     path.names().iter().any(|name| {
         above = above.join(name);
-        !member.disk.holds(&above.to_string()) || cannot_go(member, places, &above)
+        !member.disk.holds(&above.to_string()) || stays(member, places, &above, chain)
     })
 }
 

@@ -225,7 +225,7 @@ impl Batch {
         }
         self.forget_folders();
         let after = self.calls.look(&new.handle, &new_name).await;
-        if matches!(&after, Ok(Look::Here(found)) if found.stat.file != expect.file) {
+        if matches!(&after, Ok(Look::Here(found)) if (found.stat.kind, found.stat.file) != (expect.kind, expect.file)) {
             // Another file slipped in between the look and the rename.
             self.calls.rename_new(&new.handle, &new_name, &old.handle, &old_name).await.map_err(failed)?;
             return Err(ApplyError::Changed);

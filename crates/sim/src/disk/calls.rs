@@ -3,11 +3,10 @@
 use super::errno::Errno;
 use super::flavour::Renames;
 use super::fs::How;
-use super::look::Look;
+use super::look::{Found, Look};
 use super::machine::Machine;
 use super::node::{Data, Hold, Id};
 use crate::scenario::Fault;
-use stacksync_core::engine::FileId;
 use stacksync_core::values::{ItemPath, Name};
 use std::cell::RefCell;
 use std::future::Future;
@@ -167,17 +166,24 @@ impl Calls {
         if self.renames() == Renames::Flagged {
             return self.rename(from, name, to, new_name, How::New).await;
         }
-        let ours = self.identity(from, name).await?;
+        let Look::Here(before) = self.look(from, name).await? else { return Err(Errno::NoEnt) };
+        let ours = before.stat;
         // A second name for a file or link fails if the name is taken. Folders have no second name.
         match self.link(from, name, to, new_name).await {
             Ok(()) => {
                 let ended = match self.fsync(to).await {
-                    Ok(()) => self.end_name(from, name, ours).await,
+                    Ok(()) => self.end_name(from, name, |found| found.stat.file == ours.file).await,
                     Err(errno) => Err(errno),
                 };
                 match ended {
-                    Err(errno) if self.has_other_names(to, new_name).await? => self.unlink(to, new_name).await.and(Err(errno)),
-                    Ok(()) | Err(_) => Ok(()),
+                    Ok(()) => Ok(()),
+                    // Whoever took the first name from us moved the file: so the second one goes again. Unless the first one was deleted,
+                    // or somebody has written to the file under the second one.
+                    Err(errno) => {
+                        let unchanged = |found: &Found| found.links > 1 && found.stat.same_content(&ours);
+                        self.end_name(to, new_name, unchanged).await.ok();
+                        Err(errno)
+                    }
                 }
             }
             Err(Errno::Perm) => match self.look(to, new_name).await? {
@@ -188,11 +194,11 @@ impl Calls {
         }
     }
 
-    /// Ends the first name of what has a second one now, if it is still a name of the same.
-    async fn end_name(&self, from: &Hold, name: &Name, ours: FileId) -> Result<(), Errno> {
+    /// Ends one name of what has two, if it is `ours`.
+    async fn end_name(&self, from: &Hold, name: &Name, ours: impl FnOnce(&Found) -> bool) -> Result<(), Errno> {
         let hidden = self.with(Machine::aside_name)?;
         self.rename(from, name, from, &hidden, How::Replace).await?;
-        if self.identity(from, &hidden).await? == ours {
+        if matches!(self.look(from, &hidden).await?, Look::Here(found) if ours(&found)) {
             return self.unlink(from, &hidden).await;
         }
         match self.link(from, &hidden, from, name).await {
@@ -201,18 +207,6 @@ impl Calls {
             Err(_) => self.rename(from, &hidden, from, name, How::Replace).await.ok(),
         };
         Err(Errno::NoEnt)
-    }
-
-    /// Whether a file has other names than this one: who took its first name away from us moved it, and did not delete it.
-    async fn has_other_names(&self, folder: &Hold, name: &Name) -> Result<bool, Errno> {
-        Ok(matches!(self.look(folder, name).await?, Look::Here(found) if found.links > 1))
-    }
-
-    pub async fn identity(&self, folder: &Hold, name: &Name) -> Result<FileId, Errno> {
-        match self.look(folder, name).await? {
-            Look::Here(found) => Ok(found.stat.file),
-            Look::Absent | Look::Odd(_) => Err(Errno::NoEnt),
-        }
     }
 
     /// A rename onto whatever is there.

@@ -264,7 +264,8 @@ impl Machine {
             match &node.data {
                 Data::File(bytes) => {
                     let ignored = path.names().last().is_some_and(|name| rules.ignores(name, Kind::File));
-                    found.push(Removed { path, bytes: bytes.to_vec(), trashed: true, in_folder: id != what, ignored });
+                    let in_folder = id != what;
+                    found.push(Removed { path, bytes: bytes.to_vec(), trashed: true, in_folder, ignored, refused: false });
                 }
                 Data::Folder(children) => {
                     let below = path.names().last().map_or(rules.clone(), |name| rules.below(&self.fs, name, id));

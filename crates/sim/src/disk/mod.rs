@@ -75,6 +75,8 @@ pub struct Removed {
     pub in_folder: bool,
     /// Whether an ignore rule matched it.
     pub ignored: bool,
+    /// Whether the client wanted to put it back, and the disk refused.
+    pub refused: bool,
 }
 
 /// Whether something that takes several steps is done.

@@ -2,15 +2,20 @@
 //!
 //! The names follow the client's, so that the two can be read side by side.
 
+use super::Removed;
 use super::batch::{Batch, Folder};
 use super::errno::{Errno, refused};
 use super::look::{Look, as_expected};
 use super::node::{Hold, Id};
 use super::trash::Why;
 use stacksync_core::engine::{Applied, ApplyError, Entry, Stat};
+use stacksync_core::names::set_aside_name;
 use stacksync_core::planted;
 use stacksync_core::reconcile::RULES_NAME;
 use stacksync_core::values::{ItemPath, Kind, Name};
+
+/// Names that are tried for what cannot go back to its own.
+const BESIDE_MAX: u32 = 100;
 
 /// Something staged under a name of ours.
 #[derive(Clone, Debug)]
@@ -100,16 +105,14 @@ impl Batch {
             Err(errno) => Err(failed(errno)),
         };
         if kept.is_err() {
-            // Back as it was; unless somebody wrote to the path in this very moment: then that stays there, and the old one aside.
-            let Some(new_id) = self.exchange_away(&aside, folder, name, path).await.map_err(failed)? else { return kept };
-            if self.is_still(&aside, &ours).await {
-                self.is_back(old_id);
-                self.calls.unlink(&aside.folder, &aside.name).await.ok();
-            } else {
-                self.calls.exchange(&aside.folder, &aside.name, &folder.handle, name).await.map_err(failed)?;
-                self.stays_aside(old_id);
+            match self.exchange_away(&aside, folder, name, path).await {
+                Ok(_) => self.is_back(old_id),
+                Err(errno) => {
+                    self.stays_aside(old_id);
+                    return Err(failed(errno));
+                }
             }
-            self.is_back(new_id);
+            self.unstage(&aside, &ours, folder, name).await;
         }
         kept
     }
@@ -134,18 +137,30 @@ impl Batch {
         path: &ItemPath,
         expect: &Stat,
     ) -> Result<(), ApplyError> {
-        let put = self.put_in_steps(&staged, ours, folder, name, path, expect).await;
-        if put.is_err() && self.is_still(&staged, ours).await {
-            self.calls.unlink(&staged.folder, &staged.name).await.ok();
+        let put = self.put_in_steps(&staged, folder, name, path, expect).await;
+        if put.is_err() {
+            self.unstage(&staged, ours, folder, name).await;
         }
         self.touch(&folder.handle);
         put
     }
 
+    /// Removes what was staged; unless somebody wrote to it while it was at the path: then it is his, and goes beside what is there.
+    async fn unstage(&self, staged: &Aside, ours: &Stat, folder: &Folder, name: &Name) {
+        let Some(id) = self.calls.node_at(&staged.folder, &staged.name) else { return };
+        match self.calls.look(&staged.folder, &staged.name).await {
+            Ok(Look::Here(found)) if found.stat.same_content(ours) => {
+                self.is_back(id);
+                self.calls.unlink(&staged.folder, &staged.name).await.ok();
+            }
+            Ok(Look::Here(_) | Look::Odd(_)) => self.put_back(staged, id, folder, name).await,
+            Ok(Look::Absent) | Err(_) => self.stays_aside(id),
+        }
+    }
+
     async fn put_in_steps(
         &mut self,
         staged: &Aside,
-        ours: &Stat,
         folder: &Folder,
         name: &Name,
         path: &ItemPath,
@@ -157,16 +172,15 @@ impl Batch {
             return Err(refused("replace", path, errno));
         }
         let kept = self.keep(&old, old_id, path, Why::Replaced).await;
-        if kept.is_err() && self.calls.rename_new(&folder.handle, name, &staged.folder, &staged.name).await.is_ok() {
-            let new_id = self.calls.node_at(&staged.folder, &staged.name).ok_or(ApplyError::Changed)?;
-            self.is_aside(new_id, path);
-            if self.is_still(staged, ours).await {
-                self.put_back(&old, old_id, folder, name).await;
-            } else {
-                self.calls.rename_new(&staged.folder, &staged.name, &folder.handle, name).await.ok();
-                self.stays_aside(old_id);
+        if kept.is_err() {
+            match self.calls.rename_new(&folder.handle, name, &staged.folder, &staged.name).await {
+                Ok(()) => {
+                    let new_id = self.calls.node_at(&staged.folder, &staged.name).ok_or(ApplyError::Changed)?;
+                    self.is_aside(new_id, path);
+                    self.put_back(&old, old_id, folder, name).await;
+                }
+                Err(_) => self.stays_aside(old_id),
             }
-            self.is_back(new_id);
         }
         kept
     }
@@ -221,26 +235,28 @@ impl Batch {
         Ok(())
     }
 
-    /// If something took the name meanwhile, what was set aside stays in the trash.
+    /// If something took the name meanwhile, what was set aside goes beside it; only if the disk refuses that, too, it stays in the trash.
     async fn put_back(&self, aside: &Aside, id: Id, folder: &Folder, name: &Name) {
-        if self.calls.rename_new(&aside.folder, &aside.name, &folder.handle, name).await.is_ok() {
-            self.is_back(id);
-        } else {
-            self.stays_aside(id);
+        let mut outcome = self.calls.rename_new(&aside.folder, &aside.name, &folder.handle, name).await;
+        for attempt in 1..=BESIDE_MAX {
+            if outcome != Err(Errno::Exist) {
+                break;
+            }
+            let other = set_aside_name(name, attempt);
+            outcome = self.calls.rename_new(&aside.folder, &aside.name, &folder.handle, &other).await;
+        }
+        match outcome {
+            Ok(()) => self.is_back(id),
+            Err(_) => self.stays_aside(id),
         }
     }
 
-    /// Whether what is there is what was staged, and nobody wrote to it.
-    async fn is_still(&self, staged: &Aside, ours: &Stat) -> bool {
-        let seen = self.calls.look(&staged.folder, &staged.name).await;
-        matches!(seen, Ok(Look::Here(found)) if found.stat.same_content(ours))
-    }
-
+    /// The disk does not let it back.
     fn stays_aside(&self, id: Id) {
         self.calls.with(|machine| {
             let path = machine.set_aside.get(&id).cloned().unwrap_or_default();
             let contents = machine.contents(id, &path);
-            machine.kept(id, contents);
+            machine.kept(id, contents.into_iter().map(|removed| Removed { refused: true, ..removed }).collect());
         });
     }
 

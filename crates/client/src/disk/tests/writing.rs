@@ -97,10 +97,12 @@ fn a_first_name_that_is_another_files_by_now_is_not_ended() {
         world.write("linked", "linked");
         world.write("name", "somebody put this here");
         let root = world.disk.parts.root.open().unwrap();
-        let ended = world.disk.end_name(std::os::fd::AsFd::as_fd(&root), "name", world.stat("linked").file);
+        let ended =
+            world.disk.end_name(std::os::fd::AsFd::as_fd(&root), "name", |seen| seen.stat.file == world.stat("linked").file);
         assert_eq!(ended, Err(rustix::io::Errno::NOENT), "{variant:?}");
         assert_eq!(world.read("name"), "somebody put this here", "{variant:?}");
-        assert_eq!(world.disk.end_name(std::os::fd::AsFd::as_fd(&root), "name", world.stat("name").file), Ok(()));
+        let ours = world.stat("name").file;
+        assert_eq!(world.disk.end_name(std::os::fd::AsFd::as_fd(&root), "name", |seen| seen.stat.file == ours), Ok(()));
         assert!(!world.at("name").exists(), "{variant:?}");
         world.assert_clean("end of a name");
     }

@@ -3,7 +3,7 @@
 
 use super::disk::Data;
 use super::world::{Faults, World};
-use crate::engine::{CallError, DiskAction, Effect, Input};
+use crate::engine::{Applied, CallError, DiskAction, Effect, Input};
 use crate::values::ItemPath;
 use std::collections::BTreeMap;
 
@@ -123,4 +123,84 @@ fn a_commit_without_an_answer_is_sent_again_as_it_was() {
     world.settle();
     assert!(!world.devices[1].disk.picture()["file"].executable, "{}", world.report());
     world.check_converged();
+}
+
+/// The service was replaced by an older copy of itself: what was held counted as approved.
+#[test]
+fn what_the_guard_holds_is_still_held_when_the_service_comes_back_from_a_backup() {
+    let mut world = with(5, &["a", "b", "c", "d"]);
+    let copy = world.service.clone();
+    world.devices[1].disk.make(&path("later"), Data::File(b"later".to_vec()));
+    world.touch(1, path("later"));
+    world.rest();
+    for name in ["a", "b", "c", "d", "later"] {
+        world.devices[0].disk.unlink(&path(name));
+    }
+    world.tell(0, Input::TouchedAll);
+    world.rest();
+    assert_eq!(world.devices[0].engine.status().held, 5);
+    (0..2).for_each(|d| world.disconnect(d));
+    world.service = copy;
+    world.rest();
+    assert_eq!(world.devices[0].engine.status().held, 4, "the fifth is not known there any more\n{}", world.report());
+    assert_eq!(world.devices[1].disk.paths().len(), 5, "nothing was deleted elsewhere");
+    world.settle();
+    world.check_converged();
+}
+
+/// Where clocks are coarse a new file may have the number and the times of the one that was deleted: another mode explains nothing.
+#[test]
+fn a_file_whose_mode_changed_is_read_again() {
+    let mut world = with(6, &["file"]);
+    let disk = &mut world.devices[0].disk;
+    let inode = disk.find(&path("file")).unwrap();
+    let node = disk.nodes.get_mut(&inode).unwrap();
+    (node.executable, node.data) = (true, Data::File(b"CONTENT OF FILE".to_vec()));
+    world.touch(0, path("file"));
+    world.rest();
+    assert_eq!(world.devices[1].disk.picture()["file"].data, "CONTENT OF FILE", "{}", world.report());
+    world.check_converged();
+}
+
+/// Setting a time hides a write of the same length that came just before it.
+#[test]
+fn a_file_whose_time_was_set_is_read_again() {
+    let mut world = with(7, &["file"]);
+    let disk = &mut world.devices[0].disk;
+    let inode = disk.find(&path("file")).unwrap();
+    disk.clock += 1;
+    let clock = disk.clock;
+    let node = disk.nodes.get_mut(&inode).unwrap();
+    (node.modified, node.changed) = (clock, clock);
+    world.touch(0, path("file"));
+    let sets = |action: &DiskAction| matches!(action, DiskAction::SetMeta { .. });
+    world.apply_and_meanwhile(1, sets, |world| {
+        // As if it had been written between the last look and the setting of the time.
+        let disk = &mut world.devices[1].disk;
+        let inode = disk.find(&path("file")).unwrap();
+        disk.nodes.get_mut(&inode).unwrap().data = Data::File(b"CONTENT OF FILE".to_vec());
+    });
+    world.rest();
+    assert_eq!(world.devices[0].disk.picture()["file"].data, "CONTENT OF FILE", "{}", world.report());
+    world.check_converged();
+}
+
+/// The number of what was moved was given to another thing before the outcome came: the item had another kind then, for ever.
+#[test]
+fn what_was_moved_and_replaced_by_another_kind_under_its_number_is_another_item() {
+    let mut world = with(8, &["file"]);
+    world.devices[0].disk.rename(&path("file"), &path("moved"));
+    world.touch(0, path("file"));
+    world.touch(0, path("moved"));
+    let moves = |effect: &Effect| matches!(effect, Effect::Apply { action: DiskAction::Move { .. }, .. });
+    let Effect::Apply { op, action } = world.hold(1, moves) else { unreachable!() };
+    world.devices[1].disk.apply(&action, &world.service.chunks).unwrap();
+    let disk = &mut world.devices[1].disk;
+    let inode = disk.find(&path("moved")).unwrap();
+    disk.nodes.get_mut(&inode).unwrap().data = Data::Folder(BTreeMap::new());
+    let stat = disk.stat(inode);
+    world.tell(1, Input::Applied { op, result: Ok(Applied::Present(stat)) });
+    world.settle();
+    world.check_converged();
+    assert!(world.service.picture().values().any(|content| content == "/"), "{}", world.report());
 }
