@@ -7,6 +7,7 @@
 //! What is unpacked is checked against the chunk's name before anyone sees it. Nothing that a header or a payload claims may make
 //! us allocate or write more than [`CHUNK_BYTES_MAX`], or panic.
 
+use crate::original;
 use bytes::Bytes;
 use stacksync_core::cut::CHUNK_BYTES_MAX;
 use stacksync_core::planted;
@@ -115,10 +116,15 @@ pub fn unpack(name: &ChunkName, packed: &Bytes) -> Result<Bytes, Damage> {
     if plain.len() != header.plain_len as usize {
         return Err(Damage::WrongLength { claimed: header.plain_len });
     }
-    if ChunkName::of(&plain) != *name && !planted!(UnverifiedChunk) {
+    if !proves(name, &plain) && !planted!(UnverifiedChunk) {
         return Err(Damage::WrongHash);
     }
     Ok(plain)
+}
+
+/// Whether these are the plain bytes that have this name: ours, or one that stands for a name of the original.
+pub fn proves(name: &ChunkName, plain: &[u8]) -> bool {
+    ChunkName::of(plain) == *name || original::proves(name, plain)
 }
 
 /// The length of the plain bytes as the header claims it, within the limits of a chunk. Proves nothing about the payload.

@@ -1,16 +1,30 @@
 //! `import`: a database of the original StackSync.
 
 use super::print::table;
-use super::{Failure, Report};
+use super::recover::{self, OldPlace};
+use super::{Admin, Failure, Need, Report};
 use crate::cli::exit::Exit;
 use crate::config::{Config, Datasource};
 use crate::data_dir::DataDir;
 use crate::db::PostgresPlace;
 use crate::db::import::{ImportError, Imported, Told, import};
 use crate::db::transfer::Place;
+use crate::storage;
 use serde_json::json;
+use std::path::Path;
 
-pub async fn run(config: &Config, from: &str, told: &Told) -> Result<Report, Failure> {
+/// Where the original's chunks are, if they are to be brought.
+pub struct Old<'a> {
+    /// A configuration, or a directory.
+    pub chunks: Option<&'a Path>,
+    /// A file with passwords of workspaces.
+    pub passwords: Option<&'a Path>,
+}
+
+pub async fn run(config: &Config, from: &str, told: &Told, old: &Old<'_>) -> Result<Report, Failure> {
+    // Whatever is wrong with them is said before anything is taken.
+    let chunks = old.chunks.map(OldPlace::open).transpose()?;
+    let passwords = old.passwords.map(recover::passwords).transpose()?.unwrap_or_default();
     let source = PostgresPlace::parse(from).map_err(|error| Failure::command(format!("--from: {error}")))?;
     let data = DataDir::open_or_create(&config.data)?;
     let target = match &config.datasource {
@@ -18,7 +32,17 @@ pub async fn run(config: &Config, from: &str, told: &Told) -> Result<Report, Fai
         Datasource::Postgresql(place) => Place::Postgres(place.clone()),
     };
     let imported = import(&source, &target, told).await?;
-    Ok(Report { text: text(&source, &target, told, &imported), json: json(&imported) })
+    let mut report = Report { text: text(&source, &target, told, &imported), json: json(&imported) };
+    let Some(chunks) = chunks else {
+        report.text.push_str("\nChunks are named, but their bytes were not brought: with --chunks they are.\n");
+        return Ok(report);
+    };
+    let admin = Admin::open(config, Need::Place).await?;
+    let store = storage::open(config, &admin.data).await?;
+    let done = recover::run(&admin.db, &*store, &chunks, &imported.containers, &passwords).await?;
+    report.text.push_str(&done.text);
+    report.json["chunks"] = done.json;
+    Ok(report)
 }
 
 fn text(source: &PostgresPlace, target: &Place, told: &Told, imported: &Imported) -> String {
@@ -41,10 +65,7 @@ fn text(source: &PostgresPlace, target: &Place, told: &Told, imported: &Imported
             text.push_str(&format!("  and {} more\n", imported.problems_more));
         }
     }
-    text.push_str(
-        "\nChunks are named, but their bytes were not brought: they are where the original has them. Nobody has a password yet; give each \
-         person a code with: stacksync-server device invite NAME\n",
-    );
+    text.push_str("\nNobody has a password yet; give each person a code with: stacksync-server device invite NAME\n");
     text
 }
 

@@ -8,6 +8,7 @@ mod import;
 mod invite;
 mod migrate;
 mod print;
+mod recover;
 mod storage;
 mod user;
 mod workspace;
@@ -53,9 +54,10 @@ pub fn run(config: &Config, command: &Command) -> Result<String, Failure> {
             Command::Cluster(ClusterCommand::Status { expect, output }) => cluster::status(config, *expect, *output).await,
             Command::Storage(command) => storage::run(config, command).await,
             Command::Copy { to, output } => copy::run(config, to).await.map(|report| report.print(*output)),
-            Command::Import { from, time_zone, quota_unit, output } => {
+            Command::Import { from, time_zone, quota_unit, chunks, passwords, output } => {
                 let told = Told { time_zone: time_zone.clone(), quota_unit: *quota_unit };
-                import::run(config, from, &told).await.map(|report| report.print(*output))
+                let old = import::Old { chunks: chunks.as_deref(), passwords: passwords.as_deref() };
+                import::run(config, from, &told, &old).await.map(|report| report.print(*output))
             }
             Command::Completions { .. } => Ok(String::new()),
         }

@@ -180,7 +180,7 @@ async fn bad_chunks(
 }
 
 /// The files whose latest version names one of these chunks, with all their chunks.
-async fn hurt_files(
+pub(super) async fn hurt_files(
     db: &Db,
     workspace: WorkspaceId,
     bad: &[(ChunkName, Health)],

@@ -92,6 +92,13 @@ pub enum Command {
         /// What one unit of a quota means in that database, e.g. "1 GiB"
         #[arg(long, value_name = "SIZE", value_parser = config::value::size)]
         quota_unit: Option<u64>,
+        /// Where the original's containers are: a configuration file with storage=swift, or a directory with one for each; their chunks
+        /// are brought, too
+        #[arg(long, value_name = "FILE|DIR")]
+        chunks: Option<PathBuf>,
+        /// Passwords of encrypted workspaces: lines WORKSPACE=PASSWORD
+        #[arg(long, value_name = "FILE", requires = "chunks")]
+        passwords: Option<PathBuf>,
         #[command(flatten)]
         output: Output,
     },
@@ -378,6 +385,7 @@ mod tests {
             "storage scrub",
             "storage migrate --to new.properties --json",
             "copy --to postgres://a:b@c/d --json",
+            "import --from postgres://a:b@c/d --chunks old.properties --passwords secret",
             "import --from postgres://a:b@c/d --time-zone Europe/Madrid --quota-unit 1GiB --json",
             "completions bash",
         ] {

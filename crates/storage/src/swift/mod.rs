@@ -182,6 +182,31 @@ impl Swift {
         }
     }
 
+    /// An object of any container of the account, `None` if it is not there. Not one of our chunks: for what others wrote.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub async fn foreign_object(&self, container: &str, object: &str) -> Result<Option<Bytes>, Trouble> {
+        let mut ask = Ask::new("GET", format!("/{}/{}", plain(container)?, plain(object)?));
+        ask.answer_max = 2 * PACKED_BYTES_MAX;
+        let reply = self.ask(ask).await?;
+        match reply.status.as_u16() {
+            200..=299 => Ok(Some(reply.body)),
+            404 => Ok(None),
+            _ => Err(reply.trouble("reading an object")),
+        }
+    }
+
+    /// Up to a thousand objects of any container whose names begin like this.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub async fn foreign_objects(&self, container: &str, prefix: &str) -> Result<Vec<String>, Trouble> {
+        let path = format!("/{}?format=json&limit={PAGE}&prefix={}", plain(container)?, plain(prefix)?);
+        let page = self.listing(path).await?.unwrap_or_default();
+        Ok(page.iter().filter_map(|entry| entry["name"].as_str().map(str::to_owned)).collect())
+    }
+
     async fn all_containers(&self) -> Result<Vec<WorkspaceId>, Trouble> {
         let (mut found, mut marker) = (Vec::new(), String::new());
         let prefix = &self.place.prefix;
@@ -251,6 +276,12 @@ impl Swift {
         let reply = self.ask(Ask::new("POST", self.container(container)).with("x-container-meta-quota-bytes", value)).await?;
         if reply.status.is_success() { Ok(()) } else { Err(reply.trouble("limiting a container")) }
     }
+}
+
+/// A name that can stand in an address as it is; those of the original can.
+fn plain(name: &str) -> Result<&str, Trouble> {
+    let good = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    if good { Ok(name) } else { Err(Trouble::Failed(format!("'{}' is not a name of the original", name.escape_debug()))) }
 }
 
 /// Scheme with host, and path.

@@ -101,6 +101,25 @@ async fn who_is_granted_a_container_can_use_it_until_it_is_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_wrote_is_found_and_read() {
+    let (home, chunk) = (WorkspaceId(Uuid::new_v4()), chunk("of others"));
+    let place = SwiftPlace { login: tempauth("test:tester", "testing"), public_address: None, prefix: "others-".to_owned() };
+    let swift = Arc::new(Swift::new(place, &HttpSetup::default()).unwrap());
+    RemoteStore::open(swift.clone()).await.unwrap().put_batch(home, vec![chunk.clone()]).await.unwrap();
+    let (container, object) = (format!("others-{home}"), chunk.0.to_string());
+    assert_eq!(swift.foreign_object(&container, &object).await.unwrap(), Some(chunk.1));
+    assert_eq!(swift.foreign_object(&container, "chk-0").await.unwrap(), None);
+    assert_eq!(swift.foreign_objects("nowhere", "chk-").await.unwrap(), [] as [String; 0]);
+    assert!(matches!(swift.foreign_object("..", "../x").await, Err(Trouble::Failed(_))));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    // A listing follows a moment later.
+    while swift.foreign_objects(&container, &object[..8]).await.unwrap() != [object.clone()] {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_container_is_full_and_not_broken() {
     let home = WorkspaceId(Uuid::from_u128(78));
     let backend = swift(tempauth("test:tester", "testing"));

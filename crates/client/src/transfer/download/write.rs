@@ -80,7 +80,7 @@ impl Sink {
             // The plan has no longer ones.
             let plain = &mut buffer[..piece.chunk.len as usize];
             let read = source.read_exact_at(plain, offset);
-            if read.is_ok() && ChunkName::of(plain) == piece.chunk.name {
+            if read.is_ok() && pack::proves(&piece.chunk.name, plain) {
                 self.write_plain(&piece, plain)?;
             } else {
                 left.push(piece);

@@ -11,12 +11,11 @@ mod target;
 mod tests;
 mod tree;
 
-pub use tree::{chunk_name, original_chunk};
-
 use super::transfer::Place;
 use super::{DbError, OpenError, PostgresPlace};
 use people::People;
 use source::Source;
+use stacksync_core::values::WorkspaceId;
 use std::collections::BTreeMap;
 use target::Target;
 
@@ -45,6 +44,8 @@ pub struct Imported {
     pub problems: Vec<String>,
     /// Problems that are not in the list.
     pub problems_more: u64,
+    /// Every workspace of the source, and the container that has its chunks there.
+    pub containers: Vec<(WorkspaceId, String)>,
 }
 
 impl Imported {
@@ -102,6 +103,7 @@ pub async fn import(from: &PostgresPlace, to: &Place, told: &Told) -> Result<Imp
     people.take_users(source.users().await.map_err(at(from))?, &mut target, &mut report).await.map_err(at(to))?;
     people.take_devices(source.devices().await.map_err(at(from))?, &mut target, &mut report).await.map_err(at(to))?;
     let workspaces = source.workspaces().await.map_err(at(from))?;
+    report.containers = workspaces.iter().map(|old| (WorkspaceId(old.id), old.container.clone())).collect();
     let members = source.members().await.map_err(at(from))?;
     let fresh = people.take_workspaces(&workspaces, &members, &mut target, &mut report).await.map_err(at(to))?;
     for workspace in &fresh {

@@ -36,6 +36,8 @@ pub(super) struct OldWorkspace {
     pub owner: Uuid,
     pub is_shared: bool,
     pub is_encrypted: bool,
+    /// Where its chunks are.
+    pub container: String,
 }
 
 pub(super) struct OldMember {
@@ -183,8 +185,10 @@ impl Source {
     }
 
     pub(super) async fn workspaces(&self) -> Result<Vec<OldWorkspace>, DbError> {
+        // Where none is named, it is called like the workspace.
+        let named = if self.has("workspace", "swift_container") { "nullif(swift_container::text, '')" } else { "NULL::text" };
         let sql = format!(
-            "SELECT id, owner_id, is_shared, is_encrypted FROM workspace ORDER BY {}, id",
+            "SELECT id, owner_id, is_shared, is_encrypted, coalesce({named}, id::text) FROM workspace ORDER BY {}, id",
             self.moment("workspace", "created_at")
         );
         let read = |row: &Row| {
@@ -193,6 +197,7 @@ impl Source {
                 owner: column(row, 1)?,
                 is_shared: column(row, 2)?,
                 is_encrypted: column(row, 3)?,
+                container: column(row, 4)?,
             })
         };
         self.rows(&sql, &[]).await?.iter().map(read).collect()

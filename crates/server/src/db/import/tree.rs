@@ -8,14 +8,12 @@ use super::people::Workspace;
 use super::source::{OldItem, OldVersion};
 use crate::db::columns::{kind_number, pack_body, parent_number, status_number};
 use crate::db::transfer::{Cell, Row};
-use stacksync_core::values::{Body, ChunkName, ChunkRef, FileBody, ItemId, Kind, Name, Status, Version};
+use stacksync_chunks::original::chunk_name;
+use stacksync_core::values::{Body, ChunkRef, FileBody, ItemId, Kind, Name, Status, Version};
 use std::collections::{HashMap, HashSet};
 
 /// Bytes of a chunk of the original but the last one.
 const CHUNK_BYTES: i64 = 512 * 1024;
-/// What a name that stands for one of the original begins with: without and with a number.
-const MARKS: [[u8; 8]; 2] = [*b"ss-sha1\0", *b"ss-sha1\x01"];
-
 /// Rows of items and of the history.
 #[derive(Default)]
 pub(super) struct Tree {
@@ -26,37 +24,6 @@ pub(super) struct Tree {
     pub used: i64,
     /// The folders, for the places of workspaces.
     pub folders: HashSet<i64>,
-}
-
-/// The name under which a chunk of the original is known: the SHA-1 and the number of `chk-<40 digits>[-<number>]`, or bare digits, as
-/// 32 bytes. It is the hash of nothing.
-pub fn chunk_name(text: &str) -> Option<ChunkName> {
-    let digits = text.strip_prefix("chk-").unwrap_or(text);
-    let (digest, number) = digits.split_at_checked(40)?;
-    let number = match number.strip_prefix('-') {
-        None if number.is_empty() => None,
-        None => return None,
-        Some(number) => Some(number.parse::<i32>().ok()?),
-    };
-    let mut bytes = [0; 32];
-    let (mark, rest) = bytes.split_at_mut(8);
-    mark.copy_from_slice(&MARKS[usize::from(number.is_some())]);
-    for (byte, pair) in rest.iter_mut().zip(digest.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    rest.get_mut(20..)?.copy_from_slice(&number.unwrap_or(0).to_be_bytes());
-    Some(ChunkName::from_bytes(bytes))
-}
-
-/// The object that holds such a chunk; `None` of any other name.
-pub fn original_chunk(name: &ChunkName) -> Option<String> {
-    let (mark, rest) = name.as_bytes().split_first_chunk::<8>()?;
-    let (digest, number) = rest.split_first_chunk::<20>()?;
-    let digits: String = digest.iter().map(|byte| format!("{byte:02X}")).collect();
-    match MARKS.iter().position(|known| known == mark)? {
-        0 => Some(format!("chk-{digits}")),
-        _ => Some(format!("chk-{digits}-{}", i32::from_be_bytes(*number.first_chunk()?))),
-    }
 }
 
 /// An item that will be taken.
