@@ -49,9 +49,11 @@ impl Engine {
         }
         let unknown = self.trees.get(occupant).remote_live().is_none();
         let pushes = unknown || matches!(self.waits.of(occupant), Some(Wait::RemoteOccupant(_) | Wait::RemoteFolder(_)));
-        match self.trees.local(occupant).cloned() {
-            // It would only wait for that folder again, which is looked at again when it has moved.
-            Some(local) if self.moving_above(local.place.parent).is_some() => {}
+        let local = self.trees.local(occupant).cloned();
+        if let Some(mover) = local.as_ref().and_then(|local| self.moving_above(local.place.parent)) {
+            return self.await_effect(occupant, Wait::Mover(mover));
+        }
+        match local {
             Some(local) if pushes => {
                 self.start_conflict_move(occupant, &local, Purpose::Move, "the service has another item of that name");
             }

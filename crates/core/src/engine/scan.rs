@@ -376,8 +376,9 @@ impl Engine {
             None if known.is_none() => return self.new_item(folder, entry),
             Some(owner) if !self.scans.missing.contains(&owner) => {
                 // Of a file with several names another one may be the one that is gone.
+                let here = Place { parent: folder, name: entry.name.clone() };
                 let owners = self.trees.by_file(entry.stat.file).filter_map(|owner| self.trees.local(owner));
-                let places: Vec<Place> = owners.map(|local| local.place.clone()).collect();
+                let places: Vec<Place> = owners.map(|local| local.place.clone()).filter(|place| *place != here).collect();
                 places.iter().for_each(|place| self.look_at(place));
             }
             Some(_) | None => {}

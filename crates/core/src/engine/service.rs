@@ -158,7 +158,7 @@ impl Engine {
         self.service.head = self.service.head.max(notice.to);
         let Some(items) = notice.items.or_else(|| planted!(NoticeIsChanges).then(Vec::new)) else { return self.ask_soon() };
         for item in items {
-            self.learn(item);
+            self.hear(item);
         }
         let from = if planted!(GapIgnored) { self.service.cursor.revision } else { notice.from };
         self.service.advance(from, notice.to);
@@ -216,7 +216,7 @@ impl Engine {
             None => {
                 self.service.cursor.epoch = page.epoch;
                 for item in page.items {
-                    self.learn(item);
+                    self.hear(item);
                 }
                 self.service.advance(page.since, page.to);
             }
@@ -243,7 +243,7 @@ impl Engine {
         // What is not on this page may have changed so late that it is on the next one.
         let is_last = page.to >= page.head;
         let missing = ours.any(|item| match told.get(&item.id) {
-            Some(told) => !same(told, item) && !changed_since(told, item),
+            Some(told) => *told != item && !changed_since(told, item),
             None => is_last,
         });
         // And nothing else was there then. A deleted item that we forgot says nothing.
@@ -265,10 +265,20 @@ impl Engine {
         }
     }
 
+    /// A page or a notice says that the service has, or had, this version of an item. Of an item that is not known, although all is known
+    /// up to there, the deletion was heard of and forgotten: this is older.
+    fn hear(&mut self, item: RemoteItem) {
+        if item.revision > self.service.cursor.revision || self.trees.get(item.id).remote.is_some() {
+            self.learn(item);
+        }
+    }
+
     /// The service has this version of an item.
     pub(super) fn learn(&mut self, item: RemoteItem) {
         let news = self.trees.get(item.id).remote.as_ref().is_none_or(|known| known.version < item.version);
-        let worth_keeping = !item.deleted || self.trees.get(item.id) != &crate::trees::Item::default();
+        // A deletion of what is not known is kept until all before it is known, too: an older version may still come.
+        let early = item.revision > self.service.cursor.revision;
+        let worth_keeping = !item.deleted || early || self.trees.get(item.id) != &crate::trees::Item::default();
         if news && worth_keeping {
             let id = item.id;
             self.put_remote(id, Some(item));
@@ -325,7 +335,7 @@ impl Engine {
         let mut common = Revision::ZERO;
         for item in ours.into_iter().filter(|item| !item.deleted) {
             match all.get(&item.id) {
-                Some(theirs) if same(theirs, item) => common = item.revision,
+                Some(theirs) if theirs == item => common = item.revision,
                 // Changed since then, whenever that was.
                 Some(theirs) if theirs.version > item.version && theirs.revision > item.revision => {}
                 Some(_) | None => break,
@@ -338,14 +348,6 @@ impl Engine {
         self.put_remote(id, None);
         self.put_synced(id, None);
     }
-}
-
-/// Whether it is the same version of the same item, made at the same moment.
-fn same(left: &RemoteItem, right: &RemoteItem) -> bool {
-    left.version == right.version
-        && left.revision == right.revision
-        && left.place == right.place
-        && left.body.same_bytes(&right.body)
 }
 
 /// How what we know of an item relates to a service that went back in time.

@@ -40,9 +40,9 @@ impl Deletions {
     /// A disk changed.
     pub fn changed(&mut self, world: &World, change: &Change) {
         if let Some((items, _)) = self.guarded.get(&change.member)
-            && !is_mass(items.len(), change.left)
+            && (!is_mass(items.len(), change.left) || change.by == By::Power)
         {
-            // Something came meanwhile: it is no mass any more.
+            // Something came meanwhile, or some of it is there again: it is no mass any more, or another one.
             self.guarded.remove(&change.member);
         }
         if change.by != By::Person {

@@ -25,6 +25,8 @@ struct Life {
 #[derive(Debug, Default)]
 pub struct Modes {
     lives: HashMap<Key, Life>,
+    /// Where a person moved a content away from, by member and path.
+    left: HashMap<(usize, String), Key>,
 }
 
 impl Modes {
@@ -44,7 +46,14 @@ impl Modes {
         if let Some(key) = at.before.as_ref().and_then(|before| before.key).filter(|key| change.counts(*key).1 == 0) {
             self.lives.entry(key).or_default().doubtful = true;
         }
+        if let Some(key) = at.before.as_ref().and_then(|before| before.key) {
+            self.left.insert((change.member, path.to_owned()), key);
+        }
         let Some((now, key)) = at.now.as_ref().and_then(|now| Some((now, now.key?))) else { return };
+        // What it left is a backup of what is there now, as editors make them: the one or the other may count as what it was.
+        if let Some(left) = self.left.get(&(change.member, path.to_owned())).filter(|left| **left != key) {
+            self.lives.entry(*left).or_default().doubtful = true;
+        }
         let before = at.before.as_ref().filter(|before| before.key == Some(key));
         let (count, left) = change.counts(key);
         let life = self.lives.entry(key).or_default();

@@ -204,3 +204,29 @@ fn what_was_moved_and_replaced_by_another_kind_under_its_number_is_another_item(
     world.check_converged();
     assert!(world.service.picture().values().any(|content| content == "/"), "{}", world.report());
 }
+
+/// A notice of a deletion came before the page that told of the item: the deletion of something unknown was dropped, and the item stayed.
+#[test]
+fn a_deletion_that_is_heard_of_before_the_item_counts() {
+    for held_back in [0, 1] {
+        let mut world = World::new(9, 2, Faults { rate: 0 });
+        world.rest();
+        world.devices_on = 1;
+        for content in ["first", "second"] {
+            world.devices[0].disk.make(&path(content), Data::File(content.into()));
+            world.touch(0, path(content));
+            world.rest();
+        }
+        world.devices[0].disk.unlink(&path("first"));
+        world.touch(0, path("first"));
+        world.rest();
+        world.devices_on = 2;
+        let notices = world.notices(1);
+        assert_eq!(notices.len(), 3);
+        let late = notices.remove(held_back).unwrap();
+        notices.push_back(late);
+        world.rest();
+        assert_eq!(world.devices[1].disk.picture().keys().collect::<Vec<_>>(), ["second"], "{}", world.report());
+        world.check_converged();
+    }
+}
