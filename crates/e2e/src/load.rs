@@ -222,8 +222,13 @@ async fn prepare(address: SocketAddr, token: &str) -> Uuid {
     let found = line.call(SYNC_SERVICE, "getWorkspaces", &json!({})).await;
     let workspaces: Vec<Workspace> = serde_json::from_value(found).expect("workspaces");
     let workspace_id = workspaces.first().expect("a workspace").id;
-    let request =
-        PutTicketsRequest { workspace_id, chunks: vec![ChunkName::of(CONTENT).to_string()], batched: Vec::new(), relay: false };
+    let request = PutTicketsRequest {
+        workspace_id,
+        chunks: vec![ChunkName::of(CONTENT).to_string()],
+        batched: Vec::new(),
+        relay: false,
+        bundles: false,
+    };
     let tickets: PutTickets = serde_json::from_value(line.call(CHUNK_SERVICE, "putTickets", &request).await).expect("tickets");
     for ticket in &tickets.tickets {
         let packed = stacksync_chunks::pack::pack(CONTENT).expect("a chunk");

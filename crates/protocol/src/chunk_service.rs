@@ -7,6 +7,10 @@
 //! ways, is a sequence of records: name (32 bytes), stored length (u32, big endian), stored bytes (a chunk with its header, as
 //! `stacksync-chunks` packs it). A put batch is answered with 204 when every record is durable. A get batch is asked with a body of
 //! names (32 bytes each) and answered with a record for each, in the same order; a length of 0 says that the storage lacks this chunk.
+//!
+//! At a storage that devices reach themselves, many small chunks lie in one object instead, a bundle (its form is that of
+//! `stacksync-chunks`): `bundleTickets([BundleTicketsRequest]) -> BundleTickets` gives addresses to put bundles, and
+//! `addBundles([AddBundlesRequest]) -> AddedBundles` tells the service of those that were put; only then their chunks count as stored.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -17,6 +21,11 @@ pub const TICKET_CHUNKS_MAX: usize = 4_096;
 pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Chunks larger than this travel alone.
 pub const BATCH_CHUNK_BYTES_MAX: usize = 128 * 1024;
+
+/// Bundles that one call may name.
+pub const BUNDLES_MAX: usize = 64;
+/// With fewer small chunks at once each travels alone.
+pub const BUNDLE_CHUNKS_MIN: usize = 2;
 
 /// A device sends this header (with any value) with a `GET` for a single chunk that came damaged before. The service then verifies the
 /// chunk first, and if it is damaged sets it aside and answers that it is missing, so that the next put brings it back.
@@ -41,6 +50,9 @@ pub struct PutTicketsRequest {
     /// The caller cannot reach the storage: addresses of the service itself, where it relays.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub relay: bool,
+    /// The caller can put those of `batched` into bundles.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bundles: bool,
 }
 
 /// Where to get these chunks?
@@ -57,6 +69,9 @@ pub struct GetTicketsRequest {
     /// As in [`PutTicketsRequest::relay`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub relay: bool,
+    /// The caller can read parts of bundles.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bundles: bool,
 }
 
 /// Result of `putTickets`.
@@ -70,6 +85,9 @@ pub struct PutTickets {
     /// The batch address, where the storage takes batches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<Ticket>,
+    /// Missing chunks that were asked for as batched have no tickets: they go into bundles.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bundles: bool,
 }
 
 /// Result of `getTickets`. Does not say whether the storage holds the chunks.
@@ -81,13 +99,74 @@ pub struct GetTickets {
     /// The batch address, where the storage gives batches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<Ticket>,
+    /// Where those are that lie in bundles; they have no tickets of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bundles: Vec<BundlePlace>,
+}
+
+/// A bundle with chunks that were asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BundlePlace {
+    /// Gets the whole bundle; with a header `Range`, which is not part of what is signed, a part of it.
+    pub ticket: Ticket,
+    /// What lies where in it.
+    pub parts: Vec<BundlePart>,
+}
+
+/// A chunk in a bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BundlePart {
+    /// Index of the chunk in the request.
+    pub chunk: u32,
+    /// Where it begins, in bytes from the beginning of the bundle.
+    pub start: u32,
+    /// Its packed length.
+    pub length: u32,
+}
+
+/// Where do these bundles go?
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BundleTicketsRequest {
+    /// The workspace.
+    pub workspace_id: Uuid,
+    /// At most [`BUNDLES_MAX`] names.
+    pub bundles: Vec<String>,
+}
+
+/// Result of `bundleTickets`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BundleTickets {
+    /// A ticket for each bundle, by its index in the request. None, if no bundles are taken (any more).
+    pub tickets: Vec<Ticket>,
+}
+
+/// These bundles are at the storage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AddBundlesRequest {
+    /// The workspace.
+    pub workspace_id: Uuid,
+    /// At most [`BUNDLES_MAX`] names.
+    pub bundles: Vec<String>,
+}
+
+/// Result of `addBundles`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AddedBundles {
+    /// Of each bundle, in order, whether its chunks count as stored now. If not they have to be put in another way.
+    pub added: Vec<bool>,
 }
 
 /// A signed request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ticket {
-    /// Index of the chunk in the request; absent for a batch address.
+    /// Index of the chunk (or the bundle) in the request; absent for a batch address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunk: Option<u32>,
     /// HTTP method.

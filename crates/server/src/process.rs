@@ -15,7 +15,7 @@ use crate::service::{
     ChunkService, Connected, Context, Elsewhere, Gate, InOrder, Instances, Notices, OriginalDoor, OriginalService, Relay,
     SyncService,
 };
-use crate::storage;
+use crate::storage::{self, Storage};
 use objectmq::amqp::Amqp;
 use objectmq::envelope::Encodings;
 use objectmq::local::{Hub, HubLimits};
@@ -207,13 +207,14 @@ async fn open_service(
         None => notices,
         Some((beyond, in_order)) => notices.and(beyond.notices(&db, metrics), Arc::clone(in_order)),
     };
-    let store = storage::open(config, data).await?;
+    let Storage { store, bundles } = storage::open(config, data, &db).await?;
     let tickets = secrets::tickets(&db, data).await?;
     Ok(Arc::new(Context {
         gate: Gate::new(db.clone()),
         db,
         data: data.clone(),
         store,
+        bundles,
         tickets,
         ticket_lifetime: config.ticket_lifetime,
         way: config.storage.way,

@@ -39,6 +39,12 @@ pub trait Backend: Send + Sync + 'static {
     /// Reads a packed chunk, `None` if it is not there.
     fn get(&self, container: WorkspaceId, name: ChunkName) -> Work<'_, Option<Bytes>>;
 
+    /// Reads a part of an object, `None` if the object is not there. Of storages that keep bundles only.
+    fn get_part(&self, container: WorkspaceId, name: ChunkName, start: u64, length: u64) -> Work<'_, Option<PartRead>> {
+        let _ = (container, name, start, length);
+        Box::pin(std::future::ready(Err(Trouble::Failed("this storage reads whole chunks only".to_owned()))))
+    }
+
     /// Removes a chunk; no error if it is not there.
     fn remove(&self, container: WorkspaceId, name: ChunkName) -> Work<'_, ()>;
 
@@ -57,6 +63,15 @@ pub enum When {
     Absent,
     /// In any case: what is there is damaged.
     Always,
+}
+
+/// A part of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartRead {
+    /// Its bytes; fewer than asked for where the object ends.
+    pub bytes: Bytes,
+    /// The length of the whole object.
+    pub total: u64,
 }
 
 /// What a put did.

@@ -1,6 +1,6 @@
 //! Requests of the service itself to a storage: HTTP/1.1 over connections that are kept, TLS verified, redirects not followed.
 
-use crate::backend::Trouble;
+use crate::backend::{PartRead, Trouble};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -132,10 +132,35 @@ fn unreachable(host: &str, error: &dyn std::error::Error) -> Trouble {
     Trouble::later(reason)
 }
 
+/// The header that asks for a part.
+pub fn range(start: u64, length: u64) -> String {
+    format!("bytes={start}-{}", start + length.max(1) - 1)
+}
+
 impl Reply {
     /// A header as text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// What it brought of an object of which a part was asked for; a storage may send the whole.
+    pub fn part(self, start: u64, length: u64) -> Result<Option<PartRead>, Trouble> {
+        let whole = self.body.len() as u64;
+        match self.status.as_u16() {
+            206 => {
+                let total = self.header("content-range").and_then(|range| range.rsplit_once('/')?.1.parse().ok());
+                let total = total.ok_or_else(|| Trouble::later("the storage does not say which part it sent"))?;
+                Ok(Some(PartRead { bytes: self.body, total }))
+            }
+            200 => {
+                let (from, to) = (start.min(whole) as usize, start.saturating_add(length).min(whole) as usize);
+                Ok(Some(PartRead { bytes: self.body.slice(from..to), total: whole }))
+            }
+            404 => Ok(None),
+            // It ends before.
+            416 => Ok(Some(PartRead { bytes: Bytes::new(), total: 0 })),
+            _ => Err(self.trouble("reading a part of an object")),
+        }
     }
 
     /// The trouble that its status stands for, with a word from its body.

@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod backend;
+pub mod bundled;
 pub mod check;
 
 mod clock;
@@ -20,5 +21,6 @@ pub mod sftp;
 pub mod swift;
 
 pub use backend::{Backend, Trouble};
+pub use bundled::BundledStore;
 pub use http::HttpSetup;
 pub use remote::RemoteStore;

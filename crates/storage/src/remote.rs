@@ -1,6 +1,6 @@
 //! A chunk storage out of a [`Backend`]: proves what it stores, repeats what may succeed next time, and limits what is in flight.
 
-use crate::backend::{Backend, Put, Trouble, When, Work};
+use crate::backend::{Backend, PartRead, Put, Trouble, When, Work};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use stacksync_chunks::pack::{self, HEADER_BYTES, PACKED_BYTES_MAX};
@@ -114,6 +114,28 @@ impl RemoteStore {
                 Ok(())
             }
         }
+    }
+
+    /// The length of an object, which need not be a chunk.
+    pub(crate) async fn object_length(&self, container: WorkspaceId, name: ChunkName) -> Result<Option<u64>, StoreError> {
+        self.tried(None, |backend| backend.length(container, name)).await
+    }
+
+    /// Puts an object, which need not be a chunk, unless one of this name is there.
+    pub(crate) async fn put_object(&self, container: WorkspaceId, name: ChunkName, bytes: Bytes) -> Result<Put, StoreError> {
+        self.make(container).await?;
+        self.tried(Some(container), |backend| backend.put(container, name, bytes.clone(), When::Absent)).await
+    }
+
+    /// Reads a part of an object, `None` if it is not there.
+    pub(crate) async fn object_part(
+        &self,
+        container: WorkspaceId,
+        name: ChunkName,
+        start: u64,
+        length: u64,
+    ) -> Result<Option<PartRead>, StoreError> {
+        self.tried(None, |backend| backend.get_part(container, name, start, length)).await
     }
 
     async fn pages(&self, container: WorkspaceId, mut each: impl FnMut(&Stored)) -> Result<(), StoreError> {

@@ -7,7 +7,10 @@ use stacksync_chunks::crash_point;
 use stacksync_core::commit::{CommitAnswer, ItemCommit};
 use stacksync_core::engine::{CallError, ChangesPage};
 use stacksync_core::values::{CommitId, Revision, WorkspaceId};
-use stacksync_protocol::chunk_service::{GetTickets, GetTicketsRequest, PutTickets, PutTicketsRequest};
+use stacksync_protocol::chunk_service::{
+    AddBundlesRequest, AddedBundles, BundleTickets, BundleTicketsRequest, GetTickets, GetTicketsRequest, PutTickets,
+    PutTicketsRequest,
+};
 use stacksync_protocol::item::ItemMetadata;
 use stacksync_protocol::sync_service::{
     AccountInfo, CHANGES_PAGE_MAX, Changes, CommitNotification, CommitRequest, GetAccountRequest, GetChangesRequest,
@@ -98,6 +101,22 @@ impl Service {
     /// See [`CallError`].
     pub async fn put_tickets(&self, request: &PutTicketsRequest) -> Result<PutTickets, CallError> {
         self.call(&self.chunks, "putTickets", request).await
+    }
+
+    /// Where these bundles go.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn bundle_tickets(&self, request: &BundleTicketsRequest) -> Result<BundleTickets, CallError> {
+        self.call(&self.chunks, "bundleTickets", request).await
+    }
+
+    /// Says that these bundles are at the storage.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn add_bundles(&self, request: &AddBundlesRequest) -> Result<AddedBundles, CallError> {
+        self.call(&self.chunks, "addBundles", request).await
     }
 
     /// Where to get these chunks.

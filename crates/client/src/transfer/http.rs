@@ -128,6 +128,7 @@ impl Http {
         let status = response.status();
         let wait = retry_after(response.headers());
         let answer = Answer {
+            is_part: status == StatusCode::PARTIAL_CONTENT,
             body: Some(response.into_body()),
             connection: Some(connection),
             host: host.clone(),
@@ -246,6 +247,8 @@ pub(super) fn with_checksum(mut ticket: Ticket, body: &[u8]) -> Result<Ticket, F
 
 /// A successful answer whose body is still to be read. Read to its end, it gives the connection back.
 pub(super) struct Answer {
+    /// It is the part that was asked for, not the whole.
+    is_part: bool,
     body: Option<Incoming>,
     connection: Option<Idle>,
     host: Arc<Host>,
@@ -272,6 +275,11 @@ impl Answer {
             }
         }
         Ok(None)
+    }
+
+    /// Whether this is the part that was asked for, and not the whole.
+    pub(super) const fn is_part(&self) -> bool {
+        self.is_part
     }
 
     /// All of it, unless it is longer than this.

@@ -25,7 +25,7 @@ pub use upload::Uploader;
 use futures_util::future::BoxFuture;
 use stacksync_core::engine::CallError;
 use stacksync_core::values::ChunkName;
-use stacksync_protocol::chunk_service::{GetTickets, PutTickets};
+use stacksync_protocol::chunk_service::{AddedBundles, BundleTickets, GetTickets, PutTickets};
 
 /// Which way bytes go, where the service knows two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +37,18 @@ pub enum Via {
 }
 
 /// Asks the service for tickets to move chunks of one workspace. `batched` are indices in `chunks` that need no ticket of their
-/// own.
+/// own: they may travel in batches, or in bundles.
 ///
 /// At most [`stacksync_protocol::chunk_service::TICKET_CHUNKS_MAX`] chunks a call.
 pub trait Tickets: Send + Sync {
     /// Which of these does the storage lack, and where do they go?
     fn put(&self, chunks: Vec<ChunkName>, batched: Vec<u32>, via: Via) -> BoxFuture<'_, Result<PutTickets, CallError>>;
+
+    /// Where do these bundles go? By their index; nowhere, if none are taken.
+    fn put_bundles(&self, bundles: Vec<ChunkName>) -> BoxFuture<'_, Result<BundleTickets, CallError>>;
+
+    /// These bundles were put; of each, whether its chunks count as stored now.
+    fn add_bundles(&self, bundles: Vec<ChunkName>) -> BoxFuture<'_, Result<AddedBundles, CallError>>;
 
     /// Where to get these?
     fn get(&self, chunks: Vec<ChunkName>, batched: Vec<u32>, via: Via) -> BoxFuture<'_, Result<GetTickets, CallError>>;

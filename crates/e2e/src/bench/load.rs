@@ -82,8 +82,13 @@ impl Member {
 /// If the server does not take them.
 pub async fn put_chunks(line: &mut DeviceLine, service: &Service, workspace_id: Uuid, contents: &[&[u8]]) {
     let name = |content: &&[u8]| ChunkName::of(content).to_string();
-    let request =
-        PutTicketsRequest { workspace_id, chunks: contents.iter().map(name).collect(), batched: Vec::new(), relay: false };
+    let request = PutTicketsRequest {
+        workspace_id,
+        chunks: contents.iter().map(name).collect(),
+        batched: Vec::new(),
+        relay: false,
+        bundles: false,
+    };
     let tickets: PutTickets = serde_json::from_value(line.call(CHUNK_SERVICE, "putTickets", &request).await).unwrap();
     for ticket in &tickets.tickets {
         let number = ticket.chunk.expect("no batches were asked for") as usize;

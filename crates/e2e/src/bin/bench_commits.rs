@@ -109,8 +109,13 @@ async fn prepare(line: &mut DeviceLine, server: &Server) -> Uuid {
     let found = line.call(SYNC_SERVICE, "getWorkspaces", &serde_json::json!({})).await;
     let workspaces: Vec<Workspace> = serde_json::from_value(found).unwrap();
     let workspace_id = workspaces[0].id;
-    let request =
-        PutTicketsRequest { workspace_id, chunks: vec![ChunkName::of(CONTENT).to_string()], batched: Vec::new(), relay: false };
+    let request = PutTicketsRequest {
+        workspace_id,
+        chunks: vec![ChunkName::of(CONTENT).to_string()],
+        batched: Vec::new(),
+        relay: false,
+        bundles: false,
+    };
     let tickets: PutTickets = serde_json::from_value(line.call(CHUNK_SERVICE, "putTickets", &request).await).unwrap();
     for ticket in &tickets.tickets {
         let packed = stacksync_chunks::pack::pack(CONTENT).unwrap();

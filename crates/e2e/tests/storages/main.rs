@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod bundles;
 mod failures;
 mod stories;
 
@@ -29,6 +30,9 @@ on!(s3: S3, swift: Swift; {
     stories::chunks_move_to_another_storage_and_back,
     failures::whatever_the_storage_does_the_file_waits_and_people_are_told,
     failures::tickets_that_end_in_the_middle_of_a_transfer_are_replaced,
+    bundles::small_files_lie_in_bundles,
+    bundles::a_damaged_bundle_hurts_one_file_and_is_told,
+    bundles::cleaning_up_beside_devices_loses_no_bundle,
 });
 
 // Their bytes pass through the service.

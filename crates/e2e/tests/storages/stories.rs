@@ -48,7 +48,7 @@ impl Stage {
     }
 
     /// Bytes of chunks that passed through the service so far, both ways.
-    fn relayed(&self) -> u64 {
+    pub fn relayed(&self) -> u64 {
         let page = self.server.metrics();
         let lines = page.lines().filter(|line| line.starts_with("stacksync_chunk_") && line.contains("_bytes_total "));
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
@@ -80,16 +80,16 @@ pub fn settle(devices: &[&Device]) {
 }
 
 /// What the storage holds, behind the service's back.
-struct Backstage {
-    backend: Arc<dyn Backend>,
+pub struct Backstage {
+    pub backend: Arc<dyn Backend>,
     swift: Option<Arc<Swift>>,
-    store: RemoteStore,
-    runtime: tokio::runtime::Runtime,
-    home: WorkspaceId,
+    pub store: RemoteStore,
+    pub runtime: tokio::runtime::Runtime,
+    pub home: WorkspaceId,
 }
 
 impl Backstage {
-    fn of(stage: &Stage) -> Self {
+    pub fn of(stage: &Stage) -> Self {
         let storage = stage.server.storage().unwrap();
         let set = |key: &str| storage.configuration().into_iter().find(|(name, _)| name == key).unwrap().1;
         let address = format!("http://{}", storage.own_address());
@@ -151,7 +151,7 @@ impl Backstage {
         Self { backend, swift, store, runtime, home: stage.workspace() }
     }
 
-    fn chunks(&self) -> Vec<Stored> {
+    pub fn chunks(&self) -> Vec<Stored> {
         self.runtime.block_on(self.store.list(self.home, None, 1_000)).unwrap()
     }
 }

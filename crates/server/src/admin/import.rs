@@ -38,8 +38,8 @@ pub async fn run(config: &Config, from: &str, told: &Told, old: &Old<'_>) -> Res
         return Ok(report);
     };
     let admin = Admin::open(config, Need::Place).await?;
-    let store = storage::open(config, &admin.data).await?;
-    let done = recover::run(&admin.db, &*store, &chunks, &imported.containers, &passwords).await?;
+    let storage = storage::open(config, &admin.data, &admin.db).await?;
+    let done = recover::run(&admin.db, &*storage.store, &chunks, &imported.containers, &passwords).await?;
     report.text.push_str(&done.text);
     report.json["chunks"] = done.json;
     Ok(report)

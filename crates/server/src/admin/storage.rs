@@ -8,12 +8,13 @@ use crate::config::Config;
 use crate::config::value::show_size;
 use crate::data_dir::DataDir;
 use crate::db::Db;
-use crate::storage;
+use crate::storage::{self, Storage};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 use stacksync_chunks::gc::{self, Act, Collected, Named, Rules};
-use stacksync_chunks::store::{Answer, ChunkStore, Health, StoreError};
+use stacksync_chunks::store::{Answer, Health, StoreError};
 use stacksync_core::values::{Body, ChunkName, WorkspaceId};
+use stacksync_storage::bundled::{BundlesCollected, bundles_of};
 use stacksync_storage::check::{self, Outcome};
 use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, SystemTime};
@@ -53,8 +54,8 @@ fn well(printed: String, is_well: bool, or: String) -> Result<String, Failure> {
 
 async fn try_out(config: &Config) -> Result<(Report, bool), Failure> {
     let data = DataDir::open_or_create(&config.data)?;
-    let store = storage::open(config, &data).await?;
-    let findings = check::check(&*store, &config.storage.setup).await;
+    let plain = storage::open_plain(config, &data).await?;
+    let findings = check::check(plain.store(), &config.storage.setup).await;
     let mut text = String::new();
     for finding in &findings {
         text.push_str(&match &finding.outcome {
@@ -99,16 +100,22 @@ pub(super) async fn workspaces(db: &Db) -> Result<BTreeSet<WorkspaceId>, Failure
 
 async fn collect(config: &Config, rules: &Rules) -> Result<Report, Failure> {
     let admin = Admin::open(config, Need::Data).await?;
-    let store = storage::open(config, &admin.data).await?;
+    let storage = storage::open(config, &admin.data, &admin.db).await?;
+    let store = storage.alone();
     // Before the workspaces: one that is made meanwhile is not taken for a stranger.
     let containers = store.containers().await.map_err(Failure::command)?;
     let names = Names(admin.db.clone());
     let mut sum = Collected::default();
     let known = workspaces(&admin.db).await?;
+    let mut bundles = BundlesCollected::default();
     for workspace in &known {
-        sum += gc::collect(&*store, &names, *workspace, rules).await.map_err(Failure::command)?;
+        // Bundles first: what is unpacked of them is too young for the other.
+        if let Some(bundled) = &storage.bundles {
+            bundles += bundled.collect(&names, *workspace, rules).await.map_err(Failure::command)?;
+        }
+        sum += gc::collect(store, &names, *workspace, rules).await.map_err(Failure::command)?;
     }
-    let ours: HashSet<WorkspaceId> = known.iter().flat_map(|known| [*known, gc::aside_of(*known)]).collect();
+    let ours: HashSet<WorkspaceId> = known.iter().flat_map(|known| [*known, gc::aside_of(*known), bundles_of(*known)]).collect();
     let strangers: Vec<String> = containers.iter().filter(|found| !ours.contains(found)).map(ToString::to_string).collect();
     let mut text = format!(
         "{} chunks stay. Set aside: {} ({}); they are removed by a run after the grace time. Put back: {}. Removed: {} ({}).\n",
@@ -119,6 +126,9 @@ async fn collect(config: &Config, rules: &Rules) -> Result<Report, Failure> {
         sum.removed,
         show_size(sum.removed_bytes),
     );
+    if storage.bundles.is_some() {
+        text.push_str(&of_bundles(&bundles));
+    }
     if rules.act == Act::DryRun {
         text.push_str("Nothing was changed.\n");
     }
@@ -128,18 +138,38 @@ async fn collect(config: &Config, rules: &Rules) -> Result<Report, Failure> {
     let json = json!({
         "dry_run": rules.act == Act::DryRun, "kept": sum.kept, "aside": sum.aside, "aside_bytes": sum.aside_bytes,
         "restored": sum.restored, "removed": sum.removed, "removed_bytes": sum.removed_bytes, "unknown_containers": strangers,
+        "bundles": {
+            "kept": bundles.kept, "adopted": bundles.adopted, "retired": bundles.retired, "retired_bytes": bundles.retired_bytes,
+            "rewritten": bundles.rewritten, "rewritten_bytes": bundles.rewritten_bytes, "restored": bundles.restored,
+            "removed": bundles.removed, "removed_bytes": bundles.removed_bytes,
+        },
     });
     Ok(Report { text, json })
 }
 
+fn of_bundles(done: &BundlesCollected) -> String {
+    format!(
+        "{} bundles stay. Set aside: {} ({}). Written again: {} (saves {}). Found: {}. Put back: {}. Removed: {} ({}).\n",
+        done.kept,
+        done.retired,
+        show_size(done.retired_bytes),
+        done.rewritten,
+        show_size(done.rewritten_bytes),
+        done.adopted,
+        done.restored,
+        done.removed,
+        show_size(done.removed_bytes),
+    )
+}
+
 async fn scrub(config: &Config) -> Result<(Report, usize), Failure> {
     let admin = Admin::open(config, Need::Data).await?;
-    let store = storage::open(config, &admin.data).await?;
+    let storage = storage::open(config, &admin.data, &admin.db).await?;
     let (mut looked_at, mut wrong, mut rows, mut rows_json) = (0_usize, 0_usize, Vec::new(), Vec::new());
     for workspace in workspaces(&admin.db).await? {
         let names = admin.db.chunks(workspace).await?;
         looked_at += names.len();
-        let bad = bad_chunks(&*store, workspace, names).await?;
+        let bad = bad_chunks(&storage, workspace, names).await?;
         wrong += bad.len();
         if bad.is_empty() {
             continue;
@@ -162,10 +192,17 @@ async fn scrub(config: &Config) -> Result<(Report, usize), Failure> {
 }
 
 async fn bad_chunks(
-    store: &dyn ChunkStore,
+    storage: &Storage,
     workspace: WorkspaceId,
-    names: HashSet<ChunkName>,
+    mut names: HashSet<ChunkName>,
 ) -> Result<Vec<(ChunkName, Health)>, Failure> {
+    if let Some(bundles) = &storage.bundles {
+        // After metadata came back from a backup there may be some that it does not know.
+        bundles.adopt(workspace).await.map_err(Failure::command)?;
+        let sound = bundles.sound(workspace, &names).await.map_err(Failure::command)?;
+        names.retain(|name| !sound.contains(name));
+    }
+    let store = &storage.store;
     let checks = names.into_iter().map(|name| async move { (name, store.check(workspace, name).await) });
     let mut checks = stream::iter(checks).buffer_unordered(CHECKS_MAX);
     let mut bad = Vec::new();

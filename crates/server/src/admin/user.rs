@@ -9,7 +9,6 @@ use crate::config::value::show_size;
 use crate::db::{Access, DbError, NewUser, User};
 use crate::storage;
 use serde_json::{Value, json};
-use stacksync_chunks::gc;
 use std::io::{BufRead, IsTerminal, Write};
 
 /// Longest name and e-mail address, in bytes.
@@ -129,10 +128,10 @@ async fn changed(admin: &Admin<'_>, user: &User, done: &str, output: Output) -> 
 
 async fn remove(admin: &Admin<'_>, user: User) -> Result<Report, Failure> {
     // A storage that is away keeps the user: his chunks would stay for ever.
-    let store = storage::open(admin.config, &admin.data).await?;
+    let storage = storage::open(admin.config, &admin.data, &admin.db).await?;
     let containers = admin.db.remove_user(user.id).await?;
-    for container in containers.iter().flat_map(|container| [*container, gc::aside_of(*container)]) {
-        let removed = store.remove_container(container).await;
+    for container in &containers {
+        let removed = storage.remove(*container).await;
         removed
             .map_err(|error| Failure::command(format!("user {} is removed, but some of his chunks are not: {error}", user.name)))?;
     }

@@ -58,6 +58,13 @@ pub struct Config {
     pub log_level: tracing::Level,
 }
 
+impl Config {
+    /// Whether clients of the original are let in.
+    pub fn lets_originals_in(&self) -> bool {
+        matches!(&self.messages, MessageTransport::Amqp(amqp) if amqp.original.is_some())
+    }
+}
+
 /// Where the metadata is kept.
 #[derive(Clone, Debug)]
 pub enum Datasource {

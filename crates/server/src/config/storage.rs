@@ -3,6 +3,7 @@
 use super::{Values, table, text_of};
 use crate::service::ByteWay;
 use stacksync_storage::HttpSetup;
+use stacksync_storage::bundled::Making;
 use stacksync_storage::ftp::{FtpPlace, FtpTls};
 use stacksync_storage::s3::{Keys, S3Place, Style};
 use stacksync_storage::sftp::{SftpPlace, SftpSecret};
@@ -17,6 +18,8 @@ pub struct StorageChoice {
     pub way: ByteWay,
     /// How the service reaches it.
     pub setup: HttpSetup,
+    /// Whether new bundles of small chunks are made; `None` where there are none.
+    pub bundles: Option<Making>,
 }
 
 /// Where the chunks are kept.
@@ -67,8 +70,14 @@ pub(super) fn choice(values: &Values) -> Result<StorageChoice, String> {
         ("off", _) => ByteWay::Direct,
         (_, StoragePlace::S3(_) | StoragePlace::Swift(_)) => ByteWay::DirectOrRelay,
     };
+    let bundles = match (text("storage.bundles"), &place) {
+        ("off", StoragePlace::S3(_) | StoragePlace::Swift(_)) => Some(Making::Off),
+        (_, StoragePlace::S3(_) | StoragePlace::Swift(_)) => Some(Making::On),
+        ("", _) => None,
+        _ => return Err(format!("storage.bundles has no effect with storage={}; remove it", text("storage"))),
+    };
     let authorities = Some(text("storage.ca")).filter(|file| !file.is_empty()).map(Into::into);
-    Ok(StorageChoice { place, way, setup: HttpSetup { authorities } })
+    Ok(StorageChoice { place, way, setup: HttpSetup { authorities }, bundles })
 }
 
 fn s3<'a>(text: &impl Fn(&str) -> &'a str) -> Result<S3Choice, String> {
@@ -227,6 +236,7 @@ mod tests {
             ("storage.relay=off", "storage.relay has no effect with storage=filesystem"),
             ("storage=ftp\nstorage.path=/x", "storage.path has no effect with storage=ftp"),
             ("storage=ftp\nstorage.relay=off", "devices do not go to such a server"),
+            ("storage=ftp\nstorage.bundles=on", "storage.bundles has no effect with storage=ftp"),
             ("storage=sftp", "sftp.key or sftp.password"),
             ("storage=sftp\nsftp.password=x\nsftp.key=y", "sftp.key or sftp.password"),
             ("storage=ftp\nftp.folder=a/../b", "ftp.folder"),

@@ -127,6 +127,12 @@ pub const KEYS: &[Key] = &[
         Kind::Choice { here: &["on", "off", "only"], later: &[] },
         "Chunks through the service; on (where the storage takes devices): for devices that cannot reach it; only: for all.",
     ),
+    key(
+        "storage.bundles",
+        "",
+        Kind::Choice { here: &["on", "off"], later: &[] },
+        "Small chunks together in few objects (s3, swift); on, where clients of the original are not let in; off: storage gc unpacks them.",
+    ),
     key("storage.ca", "", Kind::Path, "Certificates to trust besides those of the system at the chunk storage (PEM)."),
     key(
         "omq.transport",

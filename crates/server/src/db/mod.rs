@@ -5,6 +5,7 @@
 //! store's transaction, not a matter of this module; SQL stands nowhere outside it.
 
 mod answer_codec;
+mod bundles;
 mod cluster;
 mod columns;
 mod error;
@@ -24,6 +25,7 @@ mod types;
 #[cfg(test)]
 pub(in crate::db) mod tests;
 
+pub use bundles::BundleRows;
 pub use cluster::{Cluster, GONE_AFTER_MS, InstanceView, Standby};
 pub use error::{DbError, OpenError, RedeemError};
 pub use outbox::Outbox;

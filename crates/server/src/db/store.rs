@@ -1,6 +1,7 @@
 //! What a metadata store offers: whole transactions, not tables. [`super::Db`] says what each of them means and who may rely on it;
 //! a store is what passes the suite in `tests`, which is the same for all of them.
 
+use super::bundles::Bundles;
 use super::inline::{Copy, CopyError};
 use super::request::RequestKey;
 use super::{
@@ -16,7 +17,7 @@ use zeroize::Zeroizing;
 pub(super) type Answer<'a, T> = BoxFuture<'a, Result<T, DbError>>;
 
 /// A metadata store. Each operation is the one of the same name of [`super::Db`], where it is described.
-pub(super) trait Store: Send + Sync {
+pub(super) trait Store: Bundles + Send + Sync {
     fn epoch(&self) -> Uuid;
     fn stats(&self) -> DbStats;
     /// Of a store in memory only.

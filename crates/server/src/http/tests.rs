@@ -47,6 +47,7 @@ async fn world() -> World {
         db,
         data,
         store: Arc::clone(&store) as Arc<dyn stacksync_chunks::store::ChunkStore>,
+        bundles: None,
         tickets: TicketKey::from_bytes(KEY),
         ticket_lifetime: Duration::from_secs(60),
         way: crate::service::ByteWay::Relay,

@@ -44,6 +44,8 @@ methods! {
     ChunkMethod {
         PutTickets "putTickets",
         GetTickets "getTickets",
+        BundleTickets "bundleTickets",
+        AddBundles "addBundles",
     }
 }
 

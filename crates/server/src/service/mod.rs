@@ -7,6 +7,7 @@ mod account;
 mod answer;
 mod belief;
 mod border;
+mod bundles;
 mod chunks;
 mod commit;
 mod elsewhere;
@@ -40,6 +41,7 @@ use objectmq::{BoxFuture, Caller, Incoming, RawValue, RemoteError, RemoteObject,
 use serde::Serialize;
 use stacksync_chunks::store::ChunkStore;
 use stacksync_chunks::ticket::TicketKey;
+use stacksync_storage::BundledStore;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,6 +56,17 @@ pub enum ByteWay {
     Relay,
 }
 
+impl ByteWay {
+    /// Whether devices go to the storage, if this one asks for the relay or not.
+    pub(crate) const fn is_direct(self, asked_for_relay: bool) -> bool {
+        match self {
+            Self::Direct => true,
+            Self::DirectOrRelay => !asked_for_relay,
+            Self::Relay => false,
+        }
+    }
+}
+
 /// What the remote objects work with.
 pub struct Context {
     /// The metadata.
@@ -62,6 +75,8 @@ pub struct Context {
     pub data: DataDir,
     /// The chunks.
     pub store: Arc<dyn ChunkStore>,
+    /// The same storage, if small chunks lie in bundles there.
+    pub bundles: Option<BundledStore>,
     /// The key that signs chunk tickets.
     pub tickets: TicketKey,
     /// Life of a chunk ticket.

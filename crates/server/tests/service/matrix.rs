@@ -47,6 +47,7 @@ fn call(object: &str, method: &str, workspace: Uuid) -> Call {
             Call { yet: Some(SHARE_PROPOSAL_NOT_CREATED), ..row(json!({ "emails": ["a@b"], "itemId": 1 }), &[]) }
         }
         "putTickets" | "getTickets" => row(json!({ "workspaceId": workspace, "chunks": chunks }), &[]),
+        "bundleTickets" | "addBundles" => row(json!({ "workspaceId": workspace, "bundles": chunks }), &[]),
         _ => panic!("{object}.{method} is a method without a row: say who may call it"),
     }
 }

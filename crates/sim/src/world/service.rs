@@ -102,6 +102,7 @@ impl Process {
         let context = Context {
             data: DataDir::unopened(PathBuf::new()),
             store: storage.store(),
+            bundles: None,
             tickets: TicketKey::from_bytes([7; 32]),
             ticket_lifetime: Duration::from_secs(3_600),
             way: ByteWay::Relay,

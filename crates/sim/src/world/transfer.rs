@@ -113,7 +113,8 @@ impl World {
             let mut missing = VecDeque::new();
             for group in chunks.chunks(TICKETS_MAX) {
                 let names = group.iter().map(|(chunk, _)| chunk.name.to_string()).collect();
-                let request = PutTicketsRequest { workspace_id: id.0, chunks: names, batched: Vec::new(), relay: false };
+                let request =
+                    PutTicketsRequest { workspace_id: id.0, chunks: names, batched: Vec::new(), relay: false, bundles: false };
                 let answer = self.service.call(laptop, CHUNK_SERVICE, "putTickets", &request).map_err(remote_error)?;
                 let answer: PutTickets =
                     serde_json::from_str(answer.get()).map_err(|error| CallError::NotNow(error.to_string()))?;
@@ -175,7 +176,7 @@ impl World {
         let id = self.workspace_id(workspace);
         if !std::mem::replace(&mut fetch.ticket, true) {
             let chunks = fetch.body.chunks.iter().take(TICKETS_MAX).map(|chunk| chunk.name.to_string()).collect();
-            let request = GetTicketsRequest { workspace_id: id.0, chunks, batched: Vec::new(), relay: false };
+            let request = GetTicketsRequest { workspace_id: id.0, chunks, batched: Vec::new(), relay: false, bundles: false };
             let answer = self.service.call(laptop, CHUNK_SERVICE, "getTickets", &request).map_err(remote_error)?;
             serde_json::from_str::<GetTickets>(answer.get()).map_err(|error| CallError::NotNow(error.to_string()))?;
             return Ok(false);

@@ -10,14 +10,15 @@ mod xml;
 pub use credentials::{CredentialsError, from_environment, from_profile};
 pub use sign::Keys;
 
-use crate::backend::{Backend, Put, Trouble, When, Work};
+use crate::backend::{Backend, PartRead, Put, Trouble, When, Work};
 use crate::clock::{self, Clock};
 use crate::digest::{hex, md5_base64, sha256};
-use crate::http::{Http, HttpSetup, Reply};
+use crate::http::{Http, HttpSetup, Reply, range};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Request;
 use sign::{Signer, Slash, Subject, encode, query};
+use stacksync_chunks::bundle::BUNDLE_BYTES_MAX;
 use stacksync_chunks::pack::PACKED_BYTES_MAX;
 use stacksync_chunks::store::{BodyChecksum, Direct, DirectOp, Stored};
 use stacksync_core::values::{ChunkName, WorkspaceId};
@@ -196,6 +197,24 @@ impl S3 {
         }
     }
 
+    async fn read_part(
+        &self,
+        container: WorkspaceId,
+        name: ChunkName,
+        start: u64,
+        length: u64,
+    ) -> Result<Option<PartRead>, Trouble> {
+        let mut ask = Ask::new("GET", self.key(container, name));
+        ask.headers.push(("range".to_owned(), range(start, length)));
+        ask.answer_max = BUNDLE_BYTES_MAX;
+        let reply = self.ask(ask).await?;
+        if matches!(reply.status.as_u16(), 200 | 206 | 404 | 416) {
+            reply.part(start, length)
+        } else {
+            Err(trouble(&reply, "reading a part of a bundle"))
+        }
+    }
+
     async fn names(&self, container: WorkspaceId, after: Option<ChunkName>, limit: usize) -> Result<Vec<Stored>, Trouble> {
         let folder = self.folder(container);
         let mut ask = Ask::new("GET", String::new()).with("list-type", "2").with("prefix", &folder);
@@ -353,6 +372,10 @@ impl Backend for S3 {
 
     fn get(&self, container: WorkspaceId, name: ChunkName) -> Work<'_, Option<Bytes>> {
         Box::pin(self.read(container, name))
+    }
+
+    fn get_part(&self, container: WorkspaceId, name: ChunkName, start: u64, length: u64) -> Work<'_, Option<PartRead>> {
+        Box::pin(self.read_part(container, name, start, length))
     }
 
     fn remove(&self, container: WorkspaceId, name: ChunkName) -> Work<'_, ()> {

@@ -7,15 +7,16 @@ mod login;
 
 pub use login::{Login, LoginVersion};
 
-use crate::backend::{Backend, Put, Trouble, When, Work};
+use crate::backend::{Backend, PartRead, Put, Trouble, When, Work};
 use crate::clock::{self, Clock};
 use crate::digest::{hex, hmac_sha256, md5_hex};
-use crate::http::{Http, HttpSetup, Reply};
+use crate::http::{Http, HttpSetup, Reply, range};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, StatusCode};
 use login::{Access, Session};
 use serde_json::Value;
+use stacksync_chunks::bundle::BUNDLE_BYTES_MAX;
 use stacksync_chunks::pack::PACKED_BYTES_MAX;
 use stacksync_chunks::store::{BodyChecksum, Direct, DirectOp, Stored};
 use stacksync_core::values::{ChunkName, WorkspaceId};
@@ -356,6 +357,14 @@ impl Backend for Swift {
                 404 => Ok(None),
                 _ => Err(reply.trouble("reading a chunk")),
             }
+        })
+    }
+
+    fn get_part(&self, container: WorkspaceId, name: ChunkName, start: u64, length: u64) -> Work<'_, Option<PartRead>> {
+        Box::pin(async move {
+            let mut ask = Ask::new("GET", self.object(container, name)).with("range", range(start, length));
+            ask.answer_max = BUNDLE_BYTES_MAX;
+            self.ask(ask).await?.part(start, length)
         })
     }
 

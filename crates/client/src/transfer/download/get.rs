@@ -5,12 +5,13 @@ use super::super::http::{Care, Way};
 use super::super::retry::{Failure, Tries};
 use super::super::shared::Shared;
 use super::super::{Tickets, Via};
+use super::bundle::{self, Read};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use stacksync_chunks::batch::{BatchError, Decoder};
 use stacksync_chunks::pack::PACKED_BYTES_MAX;
 use stacksync_core::values::{ChunkName, ChunkRef};
-use stacksync_protocol::chunk_service::Ticket;
+use stacksync_protocol::chunk_service::{BundlePlace, Ticket};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -151,7 +152,11 @@ impl Asker {
         let names: Vec<ChunkName> = group.keys().copied().collect();
         let ticket = match self.addresses(&names).await? {
             Addresses::Batch(ticket) => ticket,
-            Addresses::Each(tickets) => return self.get_each(group, names, tickets).await,
+            Addresses::Each(tickets, places) => {
+                let reads = bundle::reads(places, &names);
+                let bundled = self.get_bundled(group, reads).await;
+                return self.get_each(group, names, tickets).await.and(bundled);
+            }
         };
         let body: Vec<u8> = names.iter().flat_map(|name| *name.as_bytes()).collect();
         let mut answer = match self.shared.http.send(&ticket, body.into(), Way::Down, Care::Usual).await {
@@ -188,8 +193,39 @@ impl Asker {
                 }
                 Addresses::Batch(batch)
             }
-            None => Addresses::Each(in_order(fresh.tickets, names.len())),
+            None => Addresses::Each(in_order(fresh.tickets, names.len()), fresh.bundles),
         })
+    }
+
+    /// What lies in bundles. Answers one of the failures, if some of it is left.
+    async fn get_bundled(&self, group: &mut HashMap<ChunkName, Vec<Waiting>>, reads: Vec<Read>) -> Result<(), Failure> {
+        let gets: Vec<_> = reads.into_iter().map(|read| async move { (read.get(&self.shared).await, read) }).collect();
+        let mut gets = stream::iter(gets).buffer_unordered(self.shared.limits.connections);
+        let mut failed = None;
+        while let Some((got, read)) = gets.next().await {
+            let found = match got {
+                Ok(found) => found,
+                Err(failure) => {
+                    // Who is left asks again, and does not take another way until then.
+                    tracing::debug!(chunks = read.names().count(), "a part of a bundle did not come");
+                    failed = Some(failure);
+                    continue;
+                }
+            };
+            for (name, packed) in found {
+                match (packed, group.get(&name).and_then(|members| members.first())) {
+                    (Some(packed), _) => tell(group.remove(&name).unwrap_or_default(), packed),
+                    (None, None) => {}
+                    // It is not where it should be; the service may know it elsewhere.
+                    (None, Some(member)) => match self.get_one(member.chunk, None, Care::Check).await {
+                        Ok(Got::Packed(packed, _)) => tell(group.remove(&name).unwrap_or_default(), packed),
+                        Ok(Got::Missing) => tell(group.remove(&name).unwrap_or_default(), Bytes::new()),
+                        Err(failure) => refuse(group.remove(&name).unwrap_or_default(), &failure),
+                    },
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     /// For a storage that gives no batches. Each has tries and a reason of its own, so nobody is left.
@@ -201,8 +237,8 @@ impl Asker {
     ) -> Result<(), Failure> {
         // Collected, since a stream over borrowing closures could not be spawned.
         let gets: Vec<_> = (names.into_iter().zip(tickets))
-            .filter_map(|(name, ticket)| Some((group.get(&name)?.first()?.chunk, ticket)))
-            .map(|(chunk, ticket)| async move { (chunk.name, self.get_one(chunk, ticket, Care::Usual).await) })
+            .filter_map(|(name, ticket)| Some((group.get(&name)?.first()?.chunk, ticket?)))
+            .map(|(chunk, ticket)| async move { (chunk.name, self.get_one(chunk, Some(ticket), Care::Usual).await) })
             .collect();
         let mut gets = stream::iter(gets).buffer_unordered(self.shared.limits.connections);
         while let Some((name, got)) = gets.next().await {
@@ -221,8 +257,8 @@ impl Asker {
 enum Addresses {
     /// All of them there.
     Batch(Ticket),
-    /// Each by its own, in the order of the names.
-    Each(Vec<Option<Ticket>>),
+    /// Each by its own, in the order of the names; those without lie in these bundles.
+    Each(Vec<Option<Ticket>>, Vec<BundlePlace>),
 }
 
 /// `None` where the service gave no ticket.

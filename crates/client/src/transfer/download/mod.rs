@@ -4,6 +4,7 @@
 //! large ones alone and several at a time. Nothing is written that was not verified against its name. The caller makes the file,
 //! and makes it durable and visible afterwards.
 
+mod bundle;
 mod get;
 mod plan;
 mod write;

@@ -1,5 +1,6 @@
 //! The data plane against a storage that misbehaves.
 
+mod bundles;
 mod world;
 
 use super::{Rate, Rates, Source};

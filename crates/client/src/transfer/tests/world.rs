@@ -6,14 +6,19 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::body::{Frame, Incoming};
+use hyper::header::HeaderValue;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use stacksync_chunks::batch::{self, Decoder};
+use stacksync_chunks::bundle::{self, Part};
 use stacksync_chunks::store::{ChunkStore, MemoryStore, StoreError};
 use stacksync_core::engine::{CallError, FileId, Stat};
 use stacksync_core::values::{ChunkName, Kind, ModifiedAt, WorkspaceId};
-use stacksync_protocol::chunk_service::{CHECK_HEADER, GetTickets, PutTickets, Ticket};
+use stacksync_protocol::chunk_service::{
+    AddedBundles, BundlePart, BundlePlace, BundleTickets, CHECK_HEADER, GetTickets, PutTickets, Ticket,
+};
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -42,6 +47,8 @@ pub(super) enum Fault {
 /// The storage's side.
 pub(super) struct Site {
     pub(super) store: MemoryStore,
+    /// Bundles, each with what its table says once the service has heard of it.
+    pub(super) bundles: Mutex<HashMap<ChunkName, (Bytes, Vec<Part>)>>,
     faults: Mutex<Vec<(&'static str, usize, Fault)>>,
     requests: Mutex<Vec<String>>,
 }
@@ -50,6 +57,8 @@ pub(super) struct Site {
 pub(super) struct Desk {
     site: Arc<Site>,
     pub(super) batches: Mutex<bool>,
+    /// Whether small chunks go into bundles, and whether the service relies on them.
+    pub(super) bundles: Mutex<Option<bool>>,
     pub(super) calls: Mutex<Vec<usize>>,
 }
 
@@ -67,13 +76,23 @@ impl World {
 
     /// A request during which nothing moves for so long has failed.
     pub(super) async fn with_patience(patience: Duration) -> Self {
-        let site = Arc::new(Site { store: MemoryStore::new(), faults: Mutex::default(), requests: Mutex::default() });
+        let site = Arc::new(Site {
+            store: MemoryStore::new(),
+            bundles: Mutex::default(),
+            faults: Mutex::default(),
+            requests: Mutex::default(),
+        });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         tokio::spawn(serve(listener, site.clone()));
         let limits = TransferLimits { patience, retry_delay: Duration::from_millis(1), ..TransferLimits::default() };
         Self {
-            desk: Arc::new(Desk { site: site.clone(), batches: Mutex::new(true), calls: Mutex::default() }),
+            desk: Arc::new(Desk {
+                site: site.clone(),
+                batches: Mutex::new(true),
+                bundles: Mutex::default(),
+                calls: Mutex::default(),
+            }),
             site,
             transfer: Transfer::new(Connector::new(address, None).unwrap(), limits),
             folder: tempfile::tempdir().unwrap(),
@@ -132,6 +151,9 @@ impl Site {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let path = parts.uri.path().to_owned();
+        if let Some(name) = path.strip_prefix("/bundle/") {
+            return self.bundle(&parts.method, name.parse().unwrap(), parts.headers.get("range"), body);
+        }
         match (parts.method.as_str(), path.strip_prefix("/chunk/")) {
             ("PUT", Some(name)) => self.put(vec![(name.parse().unwrap(), body)]).await,
             ("GET", Some(name)) => {
@@ -165,6 +187,32 @@ impl Site {
             }
             _ => (StatusCode::BAD_REQUEST, b"what?".to_vec()),
         }
+    }
+
+    fn bundle(&self, method: &Method, name: ChunkName, range: Option<&HeaderValue>, body: Bytes) -> (StatusCode, Vec<u8>) {
+        let mut bundles = self.bundles.lock().unwrap();
+        if method == Method::PUT {
+            bundles.insert(name, (body, Vec::new()));
+            return (StatusCode::CREATED, Vec::new());
+        }
+        let Some((bytes, _)) = bundles.get(&name) else { return (StatusCode::NOT_FOUND, Vec::new()) };
+        let (start, end) = range.unwrap().to_str().unwrap().strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+        let (start, end): (usize, usize) = (start.parse().unwrap(), end.parse().unwrap());
+        (StatusCode::PARTIAL_CONTENT, bytes[start..bytes.len().min(end + 1)].to_vec())
+    }
+
+    /// Where the chunks are that lie in bundles.
+    fn places(&self, chunks: &[ChunkName]) -> Vec<BundlePlace> {
+        let bundles = self.bundles.lock().unwrap();
+        let place = |(name, (_, parts)): (&ChunkName, &(Bytes, Vec<Part>))| BundlePlace {
+            ticket: ticket(None, "GET", format!("/bundle/{name}")),
+            parts: (0_u32..)
+                .zip(chunks)
+                .filter_map(|(chunk, name)| Some((chunk, parts.iter().find(|part| part.name == *name)?)))
+                .map(|(chunk, part)| BundlePart { chunk, start: part.start, length: part.length })
+                .collect(),
+        };
+        bundles.iter().map(place).collect()
     }
 
     async fn put(&self, chunks: Vec<(ChunkName, Bytes)>) -> (StatusCode, Vec<u8>) {
@@ -238,17 +286,50 @@ impl Tickets for Desk {
             self.calls.lock().unwrap().push(chunks.len());
             let present =
                 self.site.store.present(HOME, chunks.clone()).await.map_err(|error| CallError::NotNow(error.to_string()))?;
-            let missing: Vec<u32> = (0..chunks.len() as u32).filter(|index| !present[*index as usize]).collect();
+            let bundled: HashSet<u32> =
+                self.site.places(&chunks).iter().flat_map(|place| &place.parts).map(|part| part.chunk).collect();
+            let lacks = |index: &u32| !present[*index as usize] && !bundled.contains(index);
+            let missing: Vec<u32> = (0..chunks.len() as u32).filter(lacks).collect();
+            if self.bundles.lock().unwrap().is_some() && !batched.is_empty() {
+                let alone: Vec<u32> = missing.iter().copied().filter(|index| !batched.contains(index)).collect();
+                let tickets = self.singles("PUT", &chunks, &[], &alone);
+                return Ok(PutTickets { missing, tickets, batch: None, bundles: true });
+            }
             let tickets = self.singles("PUT", &chunks, &batched, &missing);
-            Ok(PutTickets { missing, tickets, batch: self.batch("/put") })
+            Ok(PutTickets { missing, tickets, batch: self.batch("/put"), bundles: false })
         })
+    }
+
+    fn put_bundles(&self, bundles: Vec<ChunkName>) -> BoxFuture<'_, Result<BundleTickets, CallError>> {
+        let tickets = (0_u32..).zip(bundles).map(|(index, name)| ticket(Some(index), "PUT", format!("/bundle/{name}"))).collect();
+        Box::pin(std::future::ready(Ok(BundleTickets { tickets })))
+    }
+
+    fn add_bundles(&self, bundles: Vec<ChunkName>) -> BoxFuture<'_, Result<AddedBundles, CallError>> {
+        let relied_on = self.bundles.lock().unwrap().unwrap_or(false);
+        let mut there = self.site.bundles.lock().unwrap();
+        let added = bundles.iter().map(|name| {
+            let (bytes, parts) = there.get_mut(name).unwrap();
+            if relied_on {
+                *parts = bundle::read_table(*name, bytes).unwrap().parts;
+            }
+            relied_on
+        });
+        let added = added.collect();
+        Box::pin(std::future::ready(Ok(AddedBundles { added })))
     }
 
     fn get(&self, chunks: Vec<ChunkName>, batched: Vec<u32>, _: Via) -> BoxFuture<'_, Result<GetTickets, CallError>> {
         Box::pin(async move {
             self.calls.lock().unwrap().push(chunks.len());
-            let all: Vec<u32> = (0..chunks.len() as u32).collect();
-            Ok(GetTickets { tickets: self.singles("GET", &chunks, &batched, &all), batch: self.batch("/get") })
+            let mut all: Vec<u32> = (0..chunks.len() as u32).collect();
+            if self.bundles.lock().unwrap().is_some() && !batched.is_empty() {
+                let bundles = self.site.places(&chunks);
+                let held: HashSet<u32> = bundles.iter().flat_map(|place| &place.parts).map(|part| part.chunk).collect();
+                all.retain(|index| !held.contains(index));
+                return Ok(GetTickets { tickets: self.singles("GET", &chunks, &[], &all), batch: None, bundles });
+            }
+            Ok(GetTickets { tickets: self.singles("GET", &chunks, &batched, &all), batch: self.batch("/get"), bundles: vec![] })
         })
     }
 }

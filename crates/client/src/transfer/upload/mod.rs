@@ -3,6 +3,7 @@
 //! A blocking reader cuts the file and queues each chunk; groups of chunks, of one long file or of many small ones, are asked for
 //! and put while it reads on. A chunk takes part in the room for chunk bytes from the moment it is cut until it is stored.
 
+mod bundle;
 mod put;
 mod read;
 

@@ -4,6 +4,7 @@ use super::super::Tickets;
 use super::super::http::{Care, Http, Way, with_checksum};
 use super::super::retry::{Failure, Tries};
 use super::super::shared::{Shared, work};
+use super::bundle::{self, NotBundled};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use stacksync_chunks::batch;
@@ -25,9 +26,9 @@ pub(super) struct Waiting {
 }
 
 /// A chunk and all who wait for it.
-struct Piece {
-    chunk: ChunkRef,
-    plain: Headed,
+pub(super) struct Piece {
+    pub(super) chunk: ChunkRef,
+    pub(super) plain: Headed,
     /// Why it is not stored yet, if it was tried: its own reason, whatever became of those that travel with it.
     failed: Option<Failure>,
     waiting: Vec<(mpsc::UnboundedSender<Result<(), Failure>>, OwnedSemaphorePermit)>,
@@ -38,6 +39,8 @@ pub(super) struct Group {
     shared: Arc<Shared>,
     tickets: Arc<dyn Tickets>,
     pieces: Vec<Piece>,
+    /// The service did not take a bundle: the chunks go alone.
+    alone: bool,
 }
 
 impl Piece {
@@ -46,7 +49,7 @@ impl Piece {
     }
 
     /// Tells everybody, and gives the room back.
-    fn done(self, outcome: &Result<(), Failure>) {
+    pub(super) fn done(self, outcome: &Result<(), Failure>) {
         for (stored, room) in self.waiting {
             drop(room);
             // Whoever has gone away does not want to know.
@@ -66,7 +69,7 @@ impl Group {
                 None => pieces.push(Piece { chunk, plain, failed: None, waiting: vec![(stored, room)] }),
             }
         }
-        Self { shared, tickets, pieces }
+        Self { shared, tickets, pieces, alone: false }
     }
 
     /// Returns when everybody was told.
@@ -92,10 +95,10 @@ impl Group {
     /// # Errors
     /// When nothing was tried.
     async fn put_once(&mut self) -> Result<(), Failure> {
-        let answer = self.ask(true).await?;
+        let answer = self.ask(!self.alone).await?;
         // A service that has no batches and yet gave no tickets for small ones.
         let answer = match answer.batch {
-            None if answer.tickets.len() < answer.missing.len() => self.ask(false).await?,
+            None if !answer.bundles && answer.tickets.len() < answer.missing.len() => self.ask(false).await?,
             _ => answer,
         };
         self.keep_missing(&answer.missing);
@@ -108,9 +111,21 @@ impl Group {
                 None => small.push(piece),
             }
         }
+        let (bundled, small) = if answer.bundles { (small, Vec::new()) } else { (Vec::new(), small) };
+        let bundles = put_bundles(&self.shared, &self.tickets, bundled);
         let batch = put_batch(&self.shared, answer.batch.as_ref(), small);
         let singles = join_all(large.into_iter().map(|(piece, ticket)| put_single(&self.shared, ticket, piece)));
-        let (batch, singles) = tokio::join!(batch, singles);
+        let (batch, bundles, singles) = tokio::join!(batch, bundles, singles);
+        for (left, why) in bundles {
+            let failure = match why {
+                NotBundled::Failed(failure) => failure,
+                NotBundled::NotTaken => {
+                    self.alone = true;
+                    Failure::NotNow("the service did not take a bundle".to_owned())
+                }
+            };
+            self.pieces.extend(left.into_iter().map(|piece| Piece { failed: Some(failure.clone()), ..piece }));
+        }
         for (left, failure) in singles.into_iter().chain([batch]).filter_map(Result::err) {
             self.pieces.extend(left.into_iter().map(|piece| Piece { failed: Some(failure.clone()), ..piece }));
         }
@@ -180,6 +195,10 @@ async fn put_single(shared: &Shared, ticket: &Ticket, piece: Piece) -> Result<()
     }
 }
 
+async fn put_bundles(shared: &Shared, tickets: &Arc<dyn Tickets>, pieces: Vec<Piece>) -> Vec<(Vec<Piece>, NotBundled)> {
+    if pieces.is_empty() { Vec::new() } else { bundle::put(shared, tickets, pieces).await }
+}
+
 async fn put_batch(shared: &Shared, ticket: Option<&Ticket>, pieces: Vec<Piece>) -> Result<(), Left> {
     if pieces.is_empty() {
         return Ok(());
@@ -211,7 +230,7 @@ fn pack_all(plains: Vec<(ChunkName, Headed)>) -> Bytes {
     body.into()
 }
 
-async fn send(http: &Http, ticket: &Ticket, body: Bytes) -> Result<(), Failure> {
+pub(super) async fn send(http: &Http, ticket: &Ticket, body: Bytes) -> Result<(), Failure> {
     // Read to its end, however short, so that the connection can be used again.
     crash_point!("upload.before-send");
     http.send(ticket, body, Way::Up, Care::Usual).await?.whole(ANSWER_BYTES_MAX).await.map(drop)?;

@@ -9,8 +9,12 @@ use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 /// Schema changes in order; the database's format is how many of them it has seen.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"), include_str!("migrations/0003.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+    include_str!("migrations/0004.sql"),
+];
 /// The newest format that this program knows.
 pub(super) const FORMAT: i64 = MIGRATIONS.len() as i64;
 /// What the lock is known by in the database: "StackSyn".

@@ -6,6 +6,7 @@
 //! from one transaction to the next, so a pooler may stand in between.
 
 mod accounts;
+mod bundles;
 mod changes;
 mod cluster;
 mod commit;

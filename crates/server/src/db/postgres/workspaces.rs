@@ -166,6 +166,8 @@ pub(super) async fn remove(link: &Link, number: i64, id: Uuid) -> Result<(), Sto
     for sql in [
         query!("DELETE FROM past_versions WHERE id IN (SELECT id FROM items WHERE workspace = $1)", INT8),
         query!("DELETE FROM items WHERE workspace = $1", INT8),
+        query!("DELETE FROM bundled WHERE workspace = $1", INT8),
+        query!("DELETE FROM bundles WHERE workspace = $1", INT8),
         query!("DELETE FROM memberships WHERE workspace = $1", INT8),
         query!("DELETE FROM workspaces WHERE number = $1", INT8),
     ] {

@@ -7,6 +7,7 @@
 mod accounts;
 mod answers;
 mod batch;
+mod bundles;
 mod changes;
 mod checkpoint;
 pub mod inline;

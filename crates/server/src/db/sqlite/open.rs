@@ -15,7 +15,7 @@ use uuid::Uuid;
 /// Marks the file as ours: "SSmd".
 const APPLICATION_ID: i64 = 0x5353_6d64;
 /// Schema changes in order; the file's format is how many of them it has seen.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 /// The newest format that this program knows.
 pub(super) const FORMAT: i64 = MIGRATIONS.len() as i64;
 

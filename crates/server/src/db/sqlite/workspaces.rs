@@ -127,6 +127,8 @@ pub(super) fn remove(connection: &Connection, workspace: i64) -> Result<(), DbEr
     for sql in [
         "DELETE FROM past_versions WHERE id IN (SELECT id FROM items WHERE workspace = ?1)",
         "DELETE FROM items WHERE workspace = ?1",
+        "DELETE FROM bundled WHERE workspace = ?1",
+        "DELETE FROM bundles WHERE workspace = ?1",
         "DELETE FROM memberships WHERE workspace = ?1",
         "DELETE FROM notices WHERE workspace = (SELECT id FROM workspaces WHERE number = ?1)",
         "DELETE FROM workspaces WHERE number = ?1",

@@ -1,6 +1,7 @@
 //! The suite that makes a store a store: every test runs against an SQLite file and against a database of a real PostgreSQL.
 
 mod accounts;
+mod bundles;
 mod commits;
 pub mod home;
 mod outbox;
@@ -35,6 +36,10 @@ on_every_store! {
         workspaces_belong_to_their_members,
         removing_a_user_removes_all_that_is_his_and_nothing_else,
         the_quota_is_one_for_all_workspaces_of_an_owner;
+    bundles:
+        the_index_of_bundles_conforms,
+        a_bundle_that_is_brought_and_retired_at_once_is_one_of_the_two,
+        bundles_go_with_their_workspace;
     commits:
         a_commit_is_saved_whole_and_read_back,
         every_refusal_of_the_rule_reaches_the_caller_and_changes_nothing,

@@ -43,7 +43,7 @@ macro_rules! columns {
 }
 
 /// All tables but `meta`, each after those that it refers to.
-pub static TABLES: [Table; 9] = [
+pub static TABLES: [Table; 11] = [
     Table {
         name: "users",
         columns: columns![
@@ -98,6 +98,20 @@ pub static TABLES: [Table; 9] = [
             "adler32": Int, "executable": Flag, "device": Uuid, "body": Bytes,
         ],
         order: ("id, version", "id, version"),
+        numbered: false,
+    },
+    Table {
+        name: "bundles",
+        columns: columns![
+            "number": Int, "workspace": Int, "name": Bytes, "bytes": Int, "made_at": Int, "retired_at": Int,
+        ],
+        order: ("number", "number"),
+        numbered: true,
+    },
+    Table {
+        name: "bundled",
+        columns: columns!["workspace": Int, "chunk": Bytes, "bundle": Int, "start": Int, "bytes": Int],
+        order: ("workspace, chunk, bundle", "workspace, chunk, bundle"),
         numbered: false,
     },
     Table {

@@ -3,8 +3,11 @@
 use super::{Place, TransferError, transfer};
 use crate::db::tests::home::{Home, Kind, execute};
 use crate::db::tests::world::{World, add_user, new_item, next, sized};
-use crate::db::{Db, UnixMs};
-use stacksync_core::values::{Body, Name, Revision, Status};
+use crate::db::{BundleRows, Db, UnixMs};
+use stacksync_core::values::{Body, ChunkName, Name, Revision, Status};
+use stacksync_storage::bundled::conformance::table;
+use stacksync_storage::bundled::index::BundleIndex as _;
+use std::time::SystemTime;
 
 fn place(home: &Home) -> Place {
     match home {
@@ -25,6 +28,7 @@ async fn full(kind: Kind) -> World {
     }
     let file = world.saved(new_item(2, Some(folder.id), "é 🦀", sized(1_000))).await;
     world.saved(next(&file, Status::Deleted)).await;
+    BundleRows(world.db.clone()).add(world.workspace, table(&["a", "b"]), SystemTime::UNIX_EPOCH).await.unwrap();
     for n in 10..1_300 {
         world.saved(new_item(n, None, &n.to_string(), Body::Link("t".into()))).await;
     }
@@ -35,7 +39,8 @@ async fn picture(db: &Db, world: &World) -> String {
     let changes = db.changes(world.workspace, Revision::ZERO, 2_000).await.unwrap();
     let views = db.workspaces_of(world.user.id).await.unwrap();
     let devices = db.devices(world.user.id).await.unwrap();
-    format!("{:?} {changes:?} {views:?} {devices:?} {:?}", db.epoch(), db.users().await.unwrap())
+    let bundled = BundleRows(db.clone()).find(world.workspace, vec![ChunkName::of(b"a")]).await.unwrap();
+    format!("{:?} {changes:?} {views:?} {devices:?} {bundled:?} {:?}", db.epoch(), db.users().await.unwrap())
 }
 
 async fn goes(from: Kind, to: Kind) {
