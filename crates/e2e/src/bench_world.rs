@@ -3,6 +3,7 @@
 use crate::device::Device;
 use crate::measure::{seconds_until, undisturbed};
 use crate::server::Server;
+use crate::storage::Storage;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -23,8 +24,19 @@ impl BenchWorld {
     /// # Panics
     /// If something does not start.
     pub fn new(dir: &Path) -> Self {
+        Self::with(dir, Server::new(dir))
+    }
+
+    /// The same with its chunks there, or in the data directory.
+    ///
+    /// # Panics
+    /// If something does not start.
+    pub fn on(dir: &Path, storage: Option<Storage>) -> Self {
+        Self::with(dir, Server::new(dir).with_storage(storage))
+    }
+
+    fn with(dir: &Path, mut server: Server) -> Self {
         std::fs::create_dir_all(dir).expect("a directory can be made");
-        let mut server = Server::new(dir);
         server.start_with(undisturbed(&server.command()));
         let (a, b) = (Device::new(dir, "a"), Device::new(dir, "b"));
         a.join(&server.add_user("bench"));

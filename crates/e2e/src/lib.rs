@@ -9,6 +9,7 @@
 pub mod bench;
 pub mod bench_world;
 pub mod cluster;
+pub mod counting;
 pub mod crash;
 pub mod device;
 pub mod device_line;
