@@ -21,6 +21,8 @@ use std::time::{Duration, SystemTime};
 
 /// After setting chunks aside the names are read again so much later: longer than a commit usually takes.
 const SETTLE: Duration = Duration::from_secs(5);
+/// Less is asked for: a device may commit what it was told an hour ago that the storage has.
+const GRACE_MIN: Duration = Duration::from_secs(3_600);
 /// Chunks that are looked at together.
 const CHECKS_MAX: usize = 16;
 
@@ -31,7 +33,13 @@ pub async fn run(config: &Config, command: &StorageCommand) -> Result<String, Fa
             let (report, usable) = try_out(config).await?;
             well(report.print(*output), usable, "the chunk storage cannot be used like that".to_owned())
         }
-        StorageCommand::Gc { grace, dry_run, output } => {
+        StorageCommand::Gc { grace, no_device_is_at_work, dry_run, output } => {
+            if *grace < GRACE_MIN && !no_device_is_at_work && !dry_run {
+                return Err(Failure::command(
+                    "--grace: with less than an hour, chunks of a commit in flight could be collected; if no device is at work, say so with \
+                     --no-device-is-at-work",
+                ));
+            }
             let act = if *dry_run { Act::DryRun } else { Act::Collect };
             let rules = Rules { grace: *grace, settle: SETTLE, act, now: SystemTime::now() };
             collect(config, &rules).await.map(|report| report.print(*output))

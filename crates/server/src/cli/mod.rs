@@ -263,6 +263,9 @@ pub enum StorageCommand {
         /// Younger chunks are left alone; longer than any commit takes
         #[arg(long, value_name = "TIME", default_value = "1d", value_parser = config::value::time)]
         grace: std::time::Duration,
+        /// Take a grace time of less than an hour
+        #[arg(long)]
+        no_device_is_at_work: bool,
         /// Only say what would be done
         #[arg(long)]
         dry_run: bool,
@@ -382,6 +385,7 @@ mod tests {
             "cluster status --expect 3 --json",
             "storage check --json",
             "storage gc --grace 2d --dry-run --json",
+            "storage gc --grace 1s --no-device-is-at-work",
             "storage scrub",
             "storage migrate --to new.properties --json",
             "copy --to postgres://a:b@c/d --json",

@@ -6,6 +6,7 @@
 
 mod bundle;
 mod get;
+mod leftovers;
 mod plan;
 mod write;
 
@@ -14,6 +15,7 @@ use super::retry::Failure;
 use super::shared::{Shared, work};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use get::{Getter, Got};
+use leftovers::Leftovers;
 use plan::{Piece, Plan};
 use stacksync_chunks::pack;
 use stacksync_core::engine::{ApplyError, CallError};
@@ -46,19 +48,30 @@ pub struct Source {
 pub struct Downloader {
     shared: Arc<Shared>,
     getter: Getter,
+    leftovers: Arc<Leftovers>,
 }
 
 impl Downloader {
     pub(super) fn new(shared: Arc<Shared>, tickets: Arc<dyn Tickets>) -> Self {
-        Self { getter: Getter::new(shared.clone(), tickets), shared }
+        Self { getter: Getter::new(shared.clone(), tickets), shared, leftovers: Arc::default() }
     }
 
-    /// Writes what `body` says into `target`, an empty file open for writing; long runs of zeros stay holes. Not durable yet.
+    /// Writes what `body` says into `target`, an empty file open for reading and writing; long runs of zeros stay holes. Not durable
+    /// yet. What an earlier call for the same content got before it failed is not fetched again.
     ///
     /// # Errors
     /// The first failure; `target` then holds some of the bytes. [`ApplyError::ChunkUnavailable`] if the storage does not have a
     /// chunk, or has it only damaged, also when asked to look twice.
-    pub async fn fetch(&self, body: &FileBody, sources: Vec<Source>, target: Arc<File>) -> Result<(), ApplyError> {
+    pub async fn fetch(&self, body: &FileBody, mut sources: Vec<Source>, target: Arc<File>) -> Result<(), ApplyError> {
+        sources.extend(self.leftovers.take(body));
+        let fetched = self.fetch_from(body, sources, target.clone()).await;
+        if let Err(error) = &fetched {
+            self.leftovers.keep(body, target, error);
+        }
+        fetched
+    }
+
+    async fn fetch_from(&self, body: &FileBody, sources: Vec<Source>, target: Arc<File>) -> Result<(), ApplyError> {
         let announced = self.getter.announce();
         let sink = Sink::new(target, self.shared.clone(), body.size);
         let mut plan = Plan::new(body)?;

@@ -472,3 +472,37 @@ async fn each_of_those_that_travel_together_fails_for_its_own_reason() {
     assert!(fetches[1].is_ok() && fetches[2].is_ok(), "{fetches:?}");
     world.all_room_is_back().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_transfer_goes_on_at_the_chunk_both_ways() {
+    let world = World::new().await;
+    let bytes = noise(12 << 20, 5);
+    let body = cut(&bytes);
+    let victim = body.chunks[body.chunks.len() / 2].name;
+    let line = |method: &str| -> &'static str { format!("{method} /chunk/{victim}").leak() };
+    let path = world.file("long", &bytes);
+    let downloader = world.transfer.downloader(world.desk.clone());
+    for method in ["PUT", "GET"] {
+        world.site.misbehave(line(method), usize::MAX, Fault::Status(503));
+        for _ in 0..3 {
+            let failed = match method {
+                "PUT" => world.upload(&path).await.is_err(),
+                _ => downloader.fetch(&body, vec![], world.target()).await.is_err(),
+            };
+            assert!(failed, "{method}");
+        }
+        world.site.behave();
+        if method == "PUT" {
+            assert_eq!(world.upload(&path).await.unwrap().body, body);
+        } else {
+            let target = world.target();
+            downloader.fetch(&body, vec![], target.clone()).await.unwrap();
+            assert!(read(&target) == bytes);
+        }
+        let again = (body.chunks.iter())
+            .filter(|chunk| chunk.name != victim && world.site.count(&format!("{method} /chunk/{}", chunk.name)) > 1);
+        // Those that were on their way when the upload or download was given up.
+        let (again, all) = (again.count(), body.chunks.len());
+        assert!(again <= 8 && all > 12, "{method}: {again} of {all} chunks went more than once");
+    }
+}
