@@ -4,7 +4,7 @@ use crate::backend::{PartRead, Trouble};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{HeaderMap, RETRY_AFTER};
+use hyper::header::HeaderMap;
 use hyper::{Request, Response, StatusCode};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -15,7 +15,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 
 /// How long opening a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -175,7 +177,36 @@ impl Reply {
         }
     }
 
+    /// Seconds, or a date by the storage's own clock where it shows that.
     fn retry_after(&self) -> Option<Duration> {
-        self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+        let wanted = self.header("retry-after")?.trim();
+        if let Ok(seconds) = wanted.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let date = |text: &str| OffsetDateTime::parse(text, &Rfc2822).ok();
+        let now = self.header("date").and_then(date).unwrap_or_else(|| SystemTime::now().into());
+        Some((date(wanted)? - now).try_into().unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storage_may_say_when_it_wants_to_be_asked_again_in_two_ways() {
+        for (wanted, seconds) in [
+            ("30", Some(30)),
+            ("Sun, 06 Nov 1994 12:00:37 GMT", Some(37)),
+            ("Sun, 06 Nov 1994 11:00:00 GMT", Some(0)),
+            ("soon", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("retry-after", wanted.parse().unwrap());
+            headers.insert("date", "Sun, 06 Nov 1994 12:00:00 GMT".parse().unwrap());
+            let reply = Reply { status: StatusCode::SERVICE_UNAVAILABLE, headers, body: Bytes::new() };
+            let Trouble::Later { after, .. } = reply.trouble("storing") else { panic!("not later") };
+            assert_eq!(after.map(|after| after.as_secs()), seconds, "{wanted}");
+        }
     }
 }

@@ -7,5 +7,6 @@ mod plain;
 mod s3;
 mod servers;
 mod sftp;
+mod skew;
 mod swift;
 mod tickets;
