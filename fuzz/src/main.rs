@@ -43,6 +43,7 @@ static TARGETS: &[Target] = &[
     target("frame", objectmq::hostile::frame),
     Target { held_bytes: 4 * CHUNK, ..target("chunk", stacksync_chunks::hostile::chunk) },
     Target { held_bytes: 4 * CHUNK, ..target("batch", stacksync_chunks::hostile::batch) },
+    target("bundle", stacksync_chunks::hostile::bundle),
     Target { held_bytes: 4 * CHUNK, more_seeds: "hostile/batch", ..target("batch-upload", stacksync_server::hostile::batch) },
     Target { input_bytes_max: 256, ..target("ticket", stacksync_chunks::hostile::ticket) },
     target("sync-request", stacksync_protocol::hostile::request),

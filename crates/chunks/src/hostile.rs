@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a check fails by panicking")]
 
 use crate::batch::{self, BatchError, Decoder, RECORD_HEADER_BYTES};
+use crate::bundle::{self, BundleError};
 use crate::pack::{self, HEADER_BYTES, PACKED_BYTES_MAX};
 use crate::ticket::{Grant, Op, Subject, TicketError, TicketKey};
 use bytes::Bytes;
@@ -71,6 +72,30 @@ fn records(body: &[u8], piece: usize) -> (Vec<(ChunkName, Bytes)>, Result<(), Ba
         }
     }
     (records, decoder.finish())
+}
+
+/// The beginning of a bundle, by itself and behind a head that says how many chunks there are. What is read lies within the limits, one
+/// after the other without a gap, each name once; and only under the name that the table has.
+pub fn bundle(bytes: &[u8]) {
+    let framed = [b"SSBN\x01\0\0\0", &(bytes.len() as u32 / 36).to_be_bytes()[..], bytes].concat();
+    for begin in [bytes, &framed] {
+        let Ok(end) = bundle::table_end(begin) else { continue };
+        assert!(end <= bundle::HEAD_BYTES + bundle::BUNDLE_CHUNKS_MAX * RECORD_HEADER_BYTES);
+        let Some(head) = begin.get(..end) else {
+            assert_eq!(bundle::read_table(ChunkName::of(begin), begin), Err(BundleError::CutOff));
+            continue;
+        };
+        assert_eq!(bundle::read_table(ChunkName::of(b"another"), begin), Err(BundleError::WrongName));
+        let Ok(table) = bundle::read_table(ChunkName::of(head), begin) else { continue };
+        let mut next = end as u64;
+        for part in &table.parts {
+            assert_eq!(u64::from(part.start), next);
+            next += u64::from(part.length);
+        }
+        assert!(next == table.bytes && next <= bundle::BUNDLE_BYTES_MAX as u64);
+        let spans = bundle::spans(table.parts.clone());
+        assert_eq!(spans.iter().map(|span| span.parts.len()).sum::<usize>(), table.parts.len());
+    }
 }
 
 /// The text of a ticket. The bytes are also taken for who signs what, followed by a change to the signed text: a ticket is valid as it was
@@ -143,6 +168,17 @@ mod tests {
         long.extend_from_slice(&(PACKED_BYTES_MAX as u32 + 1).to_be_bytes());
         kept::seeds("batch", &[("three", body), ("too-long", long)]);
         kept::replay(&["hostile/batch"], batch);
+    }
+
+    #[test]
+    fn kept_bundles_are_harmless() {
+        let chunk = |text: &'static [u8]| (ChunkName::of(text), Bytes::from_static(text));
+        let (_, two) = bundle::encode(&[chunk(b"one"), chunk(b"two")]);
+        let (_, twice) = bundle::encode(&[chunk(b"one"), chunk(b"one")]);
+        let mut many = two.to_vec();
+        many[8..12].fill(255);
+        kept::seeds("bundle", &[("two", two.to_vec()), ("twice", twice.to_vec()), ("too-many", many)]);
+        kept::replay(&["hostile/bundle"], super::bundle);
     }
 
     #[test]
