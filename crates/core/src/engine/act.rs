@@ -1,6 +1,6 @@
 //! From dirty items to effects: reconcile one, carry its decision out, until nothing is dirty or enough is under way.
 
-use super::work::{Busy, Op, Purpose};
+use super::work::{Busy, Op, Past, Purpose};
 use super::{DiskAction, Effect, Engine, FileId, OpId, Synced};
 use crate::commit::COMMIT_ITEMS_MAX;
 use crate::names::{conflict_name, is_passing, wanted_name};
@@ -147,7 +147,16 @@ impl Engine {
         self.work.uploads = (count + 1, sum + bytes);
         let path = self.trees.local_path(&place);
         let above = self.trees.local_ancestors(place.parent);
-        let op = self.new_op(Op { item: id, bytes, place, purpose: None, look_again: false, look_also: Vec::new(), above });
+        let op = self.new_op(Op {
+            item: id,
+            bytes,
+            place,
+            purpose: None,
+            look_again: false,
+            look_also: Vec::new(),
+            above,
+            past: Past::Known,
+        });
         self.work.busy.insert(id, Busy::Upload(op));
         self.effects.push_back(Effect::Upload { op, path, expect });
     }
@@ -311,8 +320,16 @@ impl Engine {
         let key = (place.parent, place.name.key());
         let mut above = self.trees.local_ancestors(place.parent);
         above.extend(self.trees.local_ancestors(source));
-        let op =
-            self.new_op(Op { item: id, bytes, place, purpose: Some(purpose), look_again: false, look_also: Vec::new(), above });
+        let op = self.new_op(Op {
+            item: id,
+            bytes,
+            place,
+            purpose: Some(purpose),
+            look_again: false,
+            look_also: Vec::new(),
+            above,
+            past: Past::Known,
+        });
         self.work.expected.insert(key, op);
         self.work.busy.insert(id, Busy::Apply(op));
         self.effects.push_back(Effect::Apply { op, action });

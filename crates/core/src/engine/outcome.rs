@@ -2,7 +2,7 @@
 
 use super::act::agreed;
 use super::input::{Applied, ApplyError, CallError, UploadError, Uploaded};
-use super::work::{Committing, Op, Purpose, Trouble};
+use super::work::{Committing, Op, Past, Purpose, Trouble};
 use super::{Engine, OpId, Stat, Synced};
 use crate::commit::{CommitAnswer, Refusal, Verdict};
 use crate::planted;
@@ -99,11 +99,13 @@ impl Engine {
     }
 
     fn note_applied(&mut self, op: Op, applied: Applied) {
-        let Op { item: id, place, purpose, .. } = op;
+        let Op { item: id, place, purpose, past, .. } = op;
         self.work.clear_trouble(id);
         match (purpose, applied) {
             (Some(Purpose::Write { remote, body }), Applied::Present(stat)) if stat.kind == body.kind() => {
-                self.note_written(id, place, remote, body, stat);
+                let is_first = self.trees.get(id).synced.is_none();
+                self.note_written(id, place, (past == Past::Known).then_some(&remote), body, stat);
+                self.log(id, if is_first { "downloaded" } else { "updated" }, format!("version {}", remote.version));
             }
             // The folder vanished or moved away meanwhile; what was put into it is found with it, or is gone with it.
             (_, _) if !self.trees.folder_is_local(place.parent) => {
@@ -111,7 +113,9 @@ impl Engine {
                     self.vanished(BTreeSet::from([id]));
                 }
             }
-            (Some(Purpose::SetMeta { remote }), Applied::Present(stat)) => self.note_meta(id, &remote, stat),
+            (Some(Purpose::SetMeta { remote }), Applied::Present(stat)) => {
+                self.note_meta(id, (past == Past::Known).then_some(&remote), stat);
+            }
             // Its number was given to another thing, which has that place now.
             (Some(Purpose::Move | Purpose::ConflictCopy), Applied::Present(stat)) if !self.is_kind_of(id, &stat) => {
                 self.look_at(&place);
@@ -153,11 +157,10 @@ impl Engine {
     }
 
     /// The disk had this version. What is there now may be another one's already: only a look tells.
-    fn note_written(&mut self, id: ItemId, place: Place, remote: RemoteItem, body: Body, stat: Stat) {
+    /// If it is of another past of the service, both sides have something without having agreed on it.
+    fn note_written(&mut self, id: ItemId, place: Place, remote: Option<&RemoteItem>, body: Body, stat: Stat) {
         let place = self.taken_for_new(id, &stat).unwrap_or(place);
-        let verb = if self.trees.get(id).synced.is_some() { "updated" } else { "downloaded" };
-        let version = remote.version;
-        self.put_synced(id, Some(agreed(&remote, Some(stat.clone()))));
+        self.put_synced(id, remote.map(|remote| agreed(remote, Some(stat.clone()))));
         if self.trees.folder_is_local(place.parent) {
             self.clear_place(place.parent, &place.name, id);
             if place.name.as_str() == RULES_NAME {
@@ -169,12 +172,11 @@ impl Engine {
             self.trees.note_file(id, stat.file);
             self.vanished(BTreeSet::from([id]));
         }
-        self.log(id, verb, format!("version {version}"));
     }
 
     /// Time and mode were set. A write just before that shows in the bytes only, so they are read again; under other names the same file
     /// has changed, too.
-    fn note_meta(&mut self, id: ItemId, remote: &RemoteItem, stat: Stat) {
+    fn note_meta(&mut self, id: ItemId, remote: Option<&RemoteItem>, stat: Stat) {
         let others = self.trees.by_file(stat.file).filter(|&other| other != id).filter_map(|other| self.trees.local(other));
         let others: Vec<Place> = others.map(|local| local.place.clone()).collect();
         others.iter().for_each(|place| self.look_at(place));
@@ -182,7 +184,9 @@ impl Engine {
             let body = local.body.filter(|body| body.size() == 0);
             self.put_local(id, Some(Local { stat: stat.clone(), body, ..local }));
         }
-        self.put_synced(id, Some(agreed(remote, Some(stat))));
+        if let Some(remote) = remote {
+            self.put_synced(id, Some(agreed(remote, Some(stat))));
+        }
         self.log(id, "updated", "time or mode");
     }
 

@@ -683,8 +683,7 @@ fn known_body(stat: &Stat, place: &Place, item: &Item) -> Option<Body> {
             // What looked different meanwhile was changed, even if it looks as before again: on a disk with coarse times it may.
             let synced = item.synced.as_ref().filter(|_| item.local.is_none());
             let synced = synced.and_then(|synced| Some((synced.stat.as_ref()?, &synced.place, &synced.body)));
-            let equal =
-                |&(seen, at, _): &(&Stat, &Place, &Body)| stat.same_content(seen) && !is_unexplained(stat, seen, at == place);
+            let equal = |&(seen, at, _): &(&Stat, &Place, &Body)| stat.same_content(seen) && is_explained(stat, seen, at == place);
             let (_, _, body) = [local, synced].into_iter().flatten().find(equal)?;
             match body {
                 Body::File(_) => Some(body.clone()),
@@ -694,8 +693,10 @@ fn known_body(stat: &Stat, place: &Place, item: &Item) -> Option<Body> {
     }
 }
 
-/// Something changed the file without another name to show for it: perhaps its bytes, too, with the time put back afterwards. Another mode
-/// explains nothing: where clocks are coarse, a new file may have the number and the times of the one before.
-fn is_unexplained(stat: &Stat, seen: &Stat, same_place: bool) -> bool {
-    same_place && (stat.changed_ns != seen.changed_ns || stat.executable != seen.executable)
+/// Whether nothing but another name tells the two looks apart. At the same place, anything else that changed may be its bytes, too, with the
+/// time put back afterwards; a new name shows in the time of the inode. Where clocks are coarse, a new file may have the number and the
+/// times of the one before.
+fn is_explained(stat: &Stat, seen: &Stat, same_place: bool) -> bool {
+    let changed = stat.changed_ns != seen.changed_ns;
+    if same_place { !changed && stat.executable == seen.executable } else { changed }
 }

@@ -249,7 +249,7 @@ impl Engine {
         // And nothing else was there then. A deleted item that we forgot says nothing.
         let news = |item: &&RemoteItem| match &self.trees.get(item.id).remote {
             None => !item.deleted,
-            Some(ours) => ours.version < item.version,
+            Some(ours) => ours.version < item.version || (ours.revision <= known && ours != *item),
         };
         missing || page.items.iter().filter(|item| item.revision <= known).any(|item| news(&item))
     }
@@ -298,6 +298,7 @@ impl Engine {
         let same_service = self.service.cursor.epoch == epoch;
         let common = if same_service { self.common_past(&all) } else { Revision::ZERO };
         self.drop_unanswered();
+        self.work.ops.values_mut().for_each(|op| op.past = super::work::Past::Other);
         let ids: BTreeSet<ItemId> = self.trees.ids().chain(all.keys().copied()).collect();
         for id in ids {
             let Some(remote) = all.remove(&id) else {

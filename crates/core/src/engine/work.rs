@@ -47,6 +47,17 @@ pub(super) struct Op {
     pub look_also: Vec<Place>,
     /// The folders above: none of them is moved while this is under way.
     pub above: Vec<ItemId>,
+    /// Whether the service still has the past in which it was decided.
+    pub past: Past,
+}
+
+/// Of which past of the service an effect is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Past {
+    /// The one that is known.
+    Known,
+    /// Another one: the service has been replaced since.
+    Other,
 }
 
 /// One item of a commit under way.

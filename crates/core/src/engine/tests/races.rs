@@ -230,3 +230,46 @@ fn a_deletion_that_is_heard_of_before_the_item_counts() {
         world.check_converged();
     }
 }
+
+/// Where clocks are coarse, a file that is made just after another one was deleted may have its number and its times: the one was taken for the
+/// other with another name. A real rename shows in the time of the inode.
+#[test]
+fn a_file_that_moved_without_a_trace_is_read_again() {
+    let mut world = with(10, &["file"]);
+    let disk = &mut world.devices[0].disk;
+    let inode = disk.find(&path("file")).unwrap();
+    let changed = disk.nodes[&inode].changed;
+    disk.rename(&path("file"), &path("other"));
+    let node = disk.nodes.get_mut(&inode).unwrap();
+    (node.changed, node.data) = (changed, Data::File(b"CONTENT OF FILE".to_vec()));
+    world.touch(0, path("file"));
+    world.touch(0, path("other"));
+    world.rest();
+    assert_eq!(world.devices[1].disk.picture()["other"].data, "CONTENT OF FILE", "{}", world.report());
+    world.check_converged();
+}
+
+/// The service came back from a backup, and others told it anew, while a download was under way: what was downloaded counted as the version
+/// that the service has now, whose place is another one.
+#[test]
+fn what_was_downloaded_from_another_past_of_the_service_is_not_agreed_on() {
+    let mut world = with(11, &["before"]);
+    let copy = world.service.clone();
+    world.devices[0].disk.make(&path("file"), Data::File(b"x".to_vec()));
+    world.touch(0, path("file"));
+    let writes = |effect: &Effect| matches!(effect, Effect::Apply { action: DiskAction::Write { .. }, .. });
+    let write = world.hold(1, writes);
+    world.devices_on = 1;
+    world.rest();
+    (0..2).for_each(|d| world.disconnect(d));
+    world.service = copy;
+    world.devices[0].disk.rename(&path("file"), &path("moved"));
+    world.touch(0, path("file"));
+    world.touch(0, path("moved"));
+    world.rest();
+    world.devices_on = 2;
+    world.steps(100);
+    world.carry_out(1, write);
+    world.settle();
+    world.check_converged();
+}
