@@ -5,7 +5,7 @@
 //! Each client has a user, a workspace and a line of its own; a commit is one new file of two chunks. Clients of either way have an
 //! instance and a database of their own, since one with a broker tells everything there as well. Then the times of single commits
 //! at 10, 50 and 90 % of the load that 64 clients came to. Options: `--seconds N` (5) of each load, `--runs N` (5), `--clients N` (16 and
-//! then 64).
+//! then 64); `--rabbitmq 0`, `--websocket 0` and `--paced 0` leave something out.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -79,6 +79,7 @@ async fn measure(dir: &Path, seconds: usize, runs: usize) {
             let broker = Load { name: "RabbitMQ", way: Way::Broker(port), clients, least: 0.5, aim: 1.0 };
             [broker, Load { name: "WebSocket", way: Way::WebSocket, clients, least: 1.5, aim: 2.5 }]
         })
+        .filter(|load| option(if load.way == Way::WebSocket { "--websocket" } else { "--rabbitmq" }, 1) > 0)
         .collect();
     let mut ceilings = Vec::new();
     let mut turns: Vec<Vec<Turn>> = loads.iter().map(|_| Vec::new()).collect();
@@ -94,7 +95,7 @@ async fn measure(dir: &Path, seconds: usize, runs: usize) {
         format!("{:.0}/s (median of {})", median(&mut ceilings), ceilings.len()),
     );
     let rates: Vec<f64> = loads.iter().zip(&turns).map(|(load, turns)| report(load, turns)).collect();
-    for (load, rate) in loads.iter().zip(rates).filter(|(load, _)| load.clients == 64) {
+    for (load, rate) in loads.iter().zip(rates).filter(|(load, _)| load.clients == 64 && option("--paced", 1) > 0) {
         for share in [0.1, 0.5, 0.9] {
             let Outcome { mut times_ms, rate } = world.paced(load, rate * share, Duration::from_secs(seconds as u64)).await;
             row(

@@ -8,6 +8,7 @@ use crate::{CallError, ConnectionState, Message, SendError};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -164,8 +165,25 @@ impl Proxy {
     }
 }
 
+/// Random bytes that are fetched at a time: the kernel is asked for many ids at once.
+const RANDOM_BYTES: usize = 4_096;
+
+thread_local! {
+    /// Random bytes, and where the unused ones begin.
+    static RANDOM: RefCell<([u8; RANDOM_BYTES], usize)> = const { RefCell::new(([0; RANDOM_BYTES], RANDOM_BYTES)) };
+}
+
 fn random_id() -> Arc<str> {
-    Uuid::new_v4().hyphenated().encode_lower(&mut Uuid::encode_buffer()).into()
+    let stored = RANDOM.with_borrow_mut(|(bytes, used)| {
+        if *used >= RANDOM_BYTES {
+            getrandom::fill(bytes).ok()?;
+            *used = 0;
+        }
+        let (id, _) = bytes.get(*used..)?.split_first_chunk()?;
+        *used += id.len();
+        Some(uuid::Builder::from_random_bytes(*id).into_uuid())
+    });
+    stored.unwrap_or_else(Uuid::new_v4).hyphenated().encode_lower(&mut Uuid::encode_buffer()).into()
 }
 
 fn decode<R: DeserializeOwned>(encodings: &Encodings, answer: &Message) -> Result<R, CallError> {

@@ -59,6 +59,8 @@ pub struct Pump<'a, S, I> {
     alarm: Pin<Box<Sleep>>,
     ping_due: bool,
     unflushed: bool,
+    /// What was written before this poll; only that is flushed in it.
+    flush_due: bool,
     ending: bool,
 }
 
@@ -77,6 +79,7 @@ impl<'a, S: Socket, I: Inflow> Pump<'a, S, I> {
             alarm,
             ping_due: false,
             unflushed: false,
+            flush_due: false,
             ending: false,
         }
     }
@@ -111,6 +114,7 @@ impl<'a, S: Socket, I: Inflow> Pump<'a, S, I> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.outflow.register(cx);
+        self.flush_due = self.unflushed;
         if !self.ending && self.outflow.is_ending() {
             self.ending = true;
             self.alarm.as_mut().reset(Instant::now() + END_GRACE);
@@ -134,7 +138,8 @@ impl<'a, S: Socket, I: Inflow> Pump<'a, S, I> {
         }
     }
 
-    /// Writes all that waits, then flushes once.
+    /// Writes all that waits, then flushes once: when this task has its turn again, after all others that are ready now. They may have
+    /// more for the same connection, such as the notice of what was just answered.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         loop {
             if self.outflow.is_cut() {
@@ -155,7 +160,9 @@ impl<'a, S: Socket, I: Inflow> Pump<'a, S, I> {
             self.unflushed = true;
             self.socket.start_send_unpin(frame).map_err(End::Broken)?;
         }
-        if self.unflushed {
+        if self.unflushed && !self.flush_due {
+            cx.waker().wake_by_ref();
+        } else if self.unflushed {
             ready!(self.socket.poll_flush_unpin(cx)).map_err(End::Broken)?;
             self.unflushed = false;
         }
