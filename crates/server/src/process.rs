@@ -5,7 +5,7 @@ use crate::config::{AmqpTransport, Config, Datasource, MessageTransport, Origina
 use crate::data_dir::certificate::CertificateError;
 use crate::data_dir::server_file::ServerFile;
 use crate::data_dir::{self, DataDir, Lock};
-use crate::db::{Db, OpenError};
+use crate::db::{Db, OpenError, Outbox};
 use crate::http::listen::Listener;
 use crate::http::{self, Door};
 use crate::legacy::{self, networks::Open};
@@ -147,7 +147,11 @@ pub async fn start(config: &Config) -> Result<Running, Failure> {
         watching: TaskTracker::new(),
         publishing: TaskTracker::new(),
     };
-    running.open(config, &context, &hub, listener);
+    let mut outbox = context.db.outbox();
+    if let Some(Err(error)) = futures_util::future::OptionFuture::from(outbox.as_mut().map(|outbox| outbox.enter())).await {
+        tracing::warn!(%error, "the other instances do not know of this one yet");
+    }
+    running.open(config, &context, &hub, (listener, outbox));
     running.watch_over(&context, in_order);
     if let Some(door) = door {
         running.watching.spawn(door.serve(running.stop_door.clone()));
@@ -215,6 +219,7 @@ async fn open_service(
         data: data.clone(),
         store,
         bundles,
+        chunks_there: Default::default(),
         tickets,
         ticket_lifetime: config.ticket_lifetime,
         way: config.storage.way,
@@ -280,7 +285,7 @@ impl Beyond {
     /// Takes part in what the other instances do, and lets clients of the original in, if they are.
     async fn bind(&self, config: &Config, here: &Arc<InOrder>, context: &Arc<Context>) -> Result<Vec<Binding>, Failure> {
         let failed = |error| Failure::new(Exit::ObjectMq, error);
-        let relay = Arc::new(Relay { own: self.instances.own, here: Arc::clone(here) });
+        let relay = Arc::new(Relay { own: self.instances.own, here: Arc::clone(here), db: context.db.clone() });
         let mut bindings = vec![self.instances.broker.listen(Relay::REFERENCE, relay).await.map_err(failed)?];
         if let Some(allowed) = &self.door {
             let door = Arc::new(OriginalDoor::new(allowed.clone(), context.db.clone()));
@@ -308,7 +313,7 @@ impl Running {
     }
 
     /// Starts what runs beside the calls.
-    fn open(&mut self, config: &Config, context: &Arc<Context>, hub: &Hub, listener: Listener) {
+    fn open(&mut self, config: &Config, context: &Arc<Context>, hub: &Hub, (listener, outbox): (Listener, Option<Outbox>)) {
         let connected = Arc::new(Connected::default());
         let door =
             Door::new(Arc::clone(context), Arc::clone(hub.stats()), self.sessions.clone(), Arc::clone(&connected), &config.http)
@@ -317,7 +322,7 @@ impl Running {
         self.watching.spawn(listener.serve(router, self.stop_door.clone(), self.connections.clone()));
         let (watched, sessions, stop) = (Arc::clone(context), self.sessions.clone(), self.stop_door.clone());
         self.watching.spawn(async move { connected.watch(&watched, &sessions, &stop).await });
-        if let Some(outbox) = context.db.outbox() {
+        if let Some(outbox) = outbox {
             let (context, stop) = (Arc::clone(context), self.stop_notices.clone());
             self.publishing.spawn(async move { context.notices.run(&context.db, outbox, &stop).await });
         }

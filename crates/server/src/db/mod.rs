@@ -133,6 +133,18 @@ impl Db {
         self.store.outbox_done(up_to).await
     }
 
+    /// Whether no other process that publishes notices was there when commits were saved last: whoever enters later than that, and lets
+    /// devices in afterwards, finds those commits in the store. Of notices of commits of this process.
+    pub fn is_alone(&self) -> bool {
+        self.store.is_alone()
+    }
+
+    /// Says that another process on this store has told of this workspace up to here, so that notices of this one which come after need
+    /// not wait until the store shows it.
+    pub fn told_elsewhere(&self, workspace: WorkspaceId, up_to: Revision) {
+        self.store.told_elsewhere(workspace, up_to);
+    }
+
     /// Says where devices reach this process. Where many instances share the store, others learn of it when this one begins to publish.
     pub fn announce(&self, address: &str) {
         self.store.announce(address);

@@ -13,6 +13,14 @@ impl Outbox {
         Self { source }
     }
 
+    /// Makes this publisher known to others on the same store, before devices are let in.
+    ///
+    /// # Errors
+    /// If the store failed; it becomes known later then.
+    pub async fn enter(&mut self) -> Result<(), DbError> {
+        self.source.enter().await
+    }
+
     /// The next notice, in order; waits for it. `None` once the store is closed.
     ///
     /// May be dropped while it waits; nothing is lost by that.

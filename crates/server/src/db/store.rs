@@ -31,6 +31,12 @@ pub(super) trait Store: Bundles + Send + Sync {
     /// Of a store that many instances share only.
     fn announce(&self, _address: &str) {}
     /// Of a store that many instances share only.
+    fn is_alone(&self) -> bool {
+        false
+    }
+    /// Of a store that many instances share only.
+    fn told_elsewhere(&self, _workspace: WorkspaceId, _up_to: Revision) {}
+    /// Of a store that many instances share only.
     fn shared_secret(&self, _name: String, _first: Zeroizing<Vec<u8>>) -> Answer<'_, Option<Zeroizing<Vec<u8>>>> {
         Box::pin(std::future::ready(Ok(None)))
     }
@@ -90,6 +96,10 @@ pub(super) trait Store: Bundles + Send + Sync {
 
 /// Where an [`super::Outbox`] has its notices from.
 pub(super) trait NoticeSource: Send {
+    /// Makes the publisher known to others, where there may be any.
+    fn enter(&mut self) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
     /// Waits for one notice and adds those that need no waiting, at most `limit` in all. Empty once the store is closed. May be
     /// dropped while it waits; nothing is lost by that.
     fn next_many(&mut self, limit: usize) -> Answer<'_, Vec<Notice>>;

@@ -76,9 +76,10 @@ async fn store_group(door: &Door, container: WorkspaceId, group: Vec<(ChunkName,
     if group.is_empty() {
         return Ok(());
     }
-    let chunks = group.len() as u64;
+    let names: Vec<_> = group.iter().map(|(name, _)| *name).collect();
     door.service.store.put_batch(container, group).await.map_err(|error| door.store_problem(&error))?;
-    door.service.metrics.chunks_in.add(chunks);
+    names.iter().for_each(|name| door.service.chunks_there.note(container, *name));
+    door.service.metrics.chunks_in.add(names.len() as u64);
     door.service.metrics.chunk_bytes_in.add(bytes as u64);
     Ok(())
 }

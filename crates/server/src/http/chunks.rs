@@ -123,6 +123,7 @@ async fn write(
     let packed = door.uploads.receive(headers, body, PACKED_BYTES_MAX, PACKED_BYTES_MAX).await?.rest().await?;
     let bytes = packed.len() as u64;
     door.service.store.put_batch(container, vec![(name, packed)]).await.map_err(|error| door.store_problem(&error))?;
+    door.service.chunks_there.note(container, name);
     door.service.metrics.chunks_in.one();
     door.service.metrics.chunk_bytes_in.add(bytes);
     Ok(StatusCode::NO_CONTENT)

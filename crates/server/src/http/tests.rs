@@ -48,6 +48,7 @@ async fn world() -> World {
         data,
         store: Arc::clone(&store) as Arc<dyn stacksync_chunks::store::ChunkStore>,
         bundles: None,
+        chunks_there: Default::default(),
         tickets: TicketKey::from_bytes(KEY),
         ticket_lifetime: Duration::from_secs(60),
         way: crate::service::ByteWay::Relay,

@@ -90,7 +90,16 @@ async fn chunks_present(context: &Context, place: &Authorized<'_>, items: &[Item
     if named.is_empty() {
         return Ok(named);
     }
-    let names: Vec<ChunkName> = named.into_iter().collect();
-    let there = context.store.present(place.workspace(), names.clone()).await?;
-    Ok(names.into_iter().zip(there).filter_map(|(name, there)| there.then_some(name)).collect())
+    let workspace = place.workspace();
+    let (present, asked): (Vec<_>, Vec<_>) = named.into_iter().partition(|name| context.chunks_there.has(workspace, *name));
+    let mut present = HashSet::from_iter(present);
+    if asked.is_empty() {
+        return Ok(present);
+    }
+    let there = context.store.present(workspace, asked.clone()).await?;
+    for name in asked.into_iter().zip(there).filter_map(|(name, there)| there.then_some(name)) {
+        context.chunks_there.note(workspace, name);
+        present.insert(name);
+    }
+    Ok(present)
 }

@@ -120,18 +120,26 @@ impl Beyond {
     async fn tell(&self, told: Told) {
         match told {
             Told::Commit { workspace, notification, unsaid } => {
-                let mut short = (*notification).clone();
-                shorten(&mut short);
-                self.relay(&workspace.to_string(), NOTIFY_COMMIT, &short).await;
+                // Of what an earlier run or another instance left it is not known who was there.
+                let alone = unsaid.is_none() && self.db.is_alone();
+                let relayed = (!alone).then(|| {
+                    let mut short = (*notification).clone();
+                    shorten(&mut short);
+                    short
+                });
                 if let Some((broker, door)) = &self.original
                     && door.opens(workspace).await
                 {
                     let whole = self.whole(workspace, *notification, unsaid).await;
                     self.send(broker, &workspace.to_string(), NOTIFY_COMMIT, &whole).await;
                 }
+                // After that: what other instances tell next is told after this one.
+                if let Some(short) = relayed {
+                    self.relay(&workspace.to_string(), NOTIFY_COMMIT, short.to_revision, &short).await;
+                }
             }
             Told::Workspace { user, notification } => {
-                self.relay(&user.to_string(), NOTIFY_UPDATE_WORKSPACE, &notification).await;
+                self.relay(&user.to_string(), NOTIFY_UPDATE_WORKSPACE, None, &notification).await;
                 if let Some((broker, door)) = &self.original
                     && door.knows(user).await
                 {
@@ -171,9 +179,9 @@ impl Beyond {
         Ok(items)
     }
 
-    async fn relay(&self, reference: &str, method: &str, notification: &(impl Serialize + Sync)) {
+    async fn relay(&self, reference: &str, method: &str, up_to: Option<u64>, notification: &(impl Serialize + Sync)) {
         let Ok(notification) = serde_json::value::to_raw_value(notification) else { return };
-        let relayed = Relayed { reference: reference.into(), method: method.into(), notification };
+        let relayed = Relayed { reference: reference.into(), method: method.into(), up_to, notification };
         // The other end lives as long as this one.
         let _ = self.relayed.send(relayed).await;
     }
@@ -219,6 +227,9 @@ async fn send(broker: &Broker, metrics: &Metrics, reference: &str, method: &str,
 struct Relayed {
     reference: String,
     method: String,
+    /// The revision that a workspace has come to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    up_to: Option<u64>,
     notification: Box<RawValue>,
 }
 
@@ -235,6 +246,8 @@ pub struct Relay {
     pub own: Uuid,
     /// Tells those who are connected here.
     pub here: Arc<InOrder>,
+    /// Hears how far the others have told.
+    pub db: Db,
 }
 
 impl Relay {
@@ -246,9 +259,17 @@ impl Relay {
     async fn tell(&self, relayed: &Relayed) {
         if relayed.method == NOTIFY_COMMIT
             && let Ok(workspace) = relayed.reference.parse()
-            && let Ok(notification) = serde_json::from_str(relayed.notification.get())
         {
-            return self.here.tell(workspace, notification, Teller::Other).await;
+            if let Some(up_to) = relayed.up_to {
+                self.db.told_elsewhere(workspace, Revision(up_to));
+            }
+            // Most are for nobody here.
+            if !self.here.concerns(workspace).await {
+                return;
+            }
+            if let Ok(notification) = serde_json::from_str(relayed.notification.get()) {
+                return self.here.tell(workspace, notification, Teller::Other).await;
+            }
         }
         // Nobody may follow it here, or his queue is full: he asks.
         let _ = self.here.broker().lookup(&relayed.reference).multi_cast(&relayed.method, &relayed.notification).await;

@@ -35,15 +35,20 @@ pub use session::{Connected, SessionGate};
 use crate::data_dir::DataDir;
 use crate::db::{Db, UnixMs};
 use crate::metrics::{Metrics, Outcome};
+use belief::Beliefs;
 use border::Sender;
 use commit::Answered;
 use objectmq::{BoxFuture, Caller, Incoming, RawValue, RemoteError, RemoteObject, encode_result};
 use serde::Serialize;
 use stacksync_chunks::store::ChunkStore;
 use stacksync_chunks::ticket::TicketKey;
+use stacksync_core::values::{ChunkName, WorkspaceId};
 use stacksync_storage::BundledStore;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// How long it is believed that a chunk is where it was a moment ago.
+const CHUNKS_BELIEF: Duration = Duration::from_secs(1);
 
 /// How devices move chunks to and from the storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +72,33 @@ impl ByteWay {
     }
 }
 
+/// Chunks of a workspace that are believed to be in the storage: a device commits right after it has uploaded. Whatever takes chunks away
+/// waits much longer than this lasts, since commits may be under way.
+pub struct ChunksThere(Beliefs<(WorkspaceId, ChunkName), ()>);
+
+impl ChunksThere {
+    /// Each is believed in for so long.
+    pub fn new(lasting: Duration) -> Self {
+        Self(Beliefs::new(lasting))
+    }
+
+    /// Whether this one is believed to be there.
+    pub fn has(&self, workspace: WorkspaceId, name: ChunkName) -> bool {
+        self.0.of(&(workspace, name)).is_some()
+    }
+
+    /// It was seen there now.
+    pub fn note(&self, workspace: WorkspaceId, name: ChunkName) {
+        self.0.note((workspace, name), ());
+    }
+}
+
+impl Default for ChunksThere {
+    fn default() -> Self {
+        Self::new(CHUNKS_BELIEF)
+    }
+}
+
 /// What the remote objects work with.
 pub struct Context {
     /// The metadata.
@@ -77,6 +109,8 @@ pub struct Context {
     pub store: Arc<dyn ChunkStore>,
     /// The same storage, if small chunks lie in bundles there.
     pub bundles: Option<BundledStore>,
+    /// Chunks that were seen there, or put there, a moment ago.
+    pub chunks_there: ChunksThere,
     /// The key that signs chunk tickets.
     pub tickets: TicketKey,
     /// Life of a chunk ticket.

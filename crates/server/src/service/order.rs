@@ -130,6 +130,11 @@ impl InOrder {
         }
     }
 
+    /// Whether anybody here may want to hear of the workspace.
+    pub async fn concerns(&self, workspace: WorkspaceId) -> bool {
+        self.hub.is_followed(&workspace.to_string()) || self.lines.lock().await.contains_key(&workspace)
+    }
+
     /// Somebody is about to follow the workspace here. What it has by now he finds by asking; he is told of what comes from now on.
     pub async fn begin(&self, db: &Db, workspace: WorkspaceId) -> Result<(), DbError> {
         if self.lines.lock().await.contains_key(&workspace) {

@@ -53,8 +53,11 @@ async fn every_instance_tells_its_devices_once_and_clients_of_the_original_get_t
     let (own, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
     let (first, second) = (over(), over());
     let _relays = [
-        first.listen(Relay::REFERENCE, Arc::new(Relay { own, here: Arc::clone(&in_order_here) })).await.unwrap(),
-        second.listen(Relay::REFERENCE, Arc::new(Relay { own: other, here: Arc::clone(&in_order_there) })).await.unwrap(),
+        first.listen(Relay::REFERENCE, Arc::new(Relay { own, here: Arc::clone(&in_order_here), db: house.db() })).await.unwrap(),
+        second
+            .listen(Relay::REFERENCE, Arc::new(Relay { own: other, here: Arc::clone(&in_order_there), db: house.db() }))
+            .await
+            .unwrap(),
     ];
     let keys = [("omq.transport", "amqp"), ("legacy.clients", "on"), ("legacy.users", "anna")];
     let MessageTransport::Amqp(amqp) = config(house.data(), &keys).messages else { panic!() };

@@ -16,7 +16,7 @@ use stacksync_server::data_dir::DataDir;
 use stacksync_server::db::inline::{Copy, Population};
 use stacksync_server::db::{Db, Outbox, UserKey};
 use stacksync_server::metrics::Metrics;
-use stacksync_server::service::{ByteWay, ChunkService, Context, Gate, Notices, Principal, SessionGate, SyncService};
+use stacksync_server::service::{ByteWay, ChunkService, ChunksThere, Context, Gate, Notices, Principal, SessionGate, SyncService};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -103,6 +103,8 @@ impl Process {
             data: DataDir::unopened(PathBuf::new()),
             store: storage.store(),
             bundles: None,
+            // Chunks get lost here, and no time passes.
+            chunks_there: ChunksThere::new(Duration::ZERO),
             tickets: TicketKey::from_bytes([7; 32]),
             ticket_lifetime: Duration::from_secs(3_600),
             way: ByteWay::Relay,

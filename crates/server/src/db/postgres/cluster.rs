@@ -48,13 +48,15 @@ async fn look_with(link: &Link) -> Result<Result<Cluster, i64>, Stop<DbError>> {
 const INSTANCES: super::link::Query = query!(
     "SELECT i.id, i.name, i.address, i.version, (extract(epoch FROM i.started_at) * 1000)::bigint, \
      (extract(epoch FROM clock_timestamp() - i.seen_at) * 1000)::bigint, i.clock_ahead_ms, \
-     (SELECT count(*) FROM notices n WHERE n.instance = i.id) FROM instances i ORDER BY i.started_at, i.id"
+     (SELECT count(*) FROM notices n WHERE n.instance = i.id) + (SELECT coalesce(sum(cardinality(n.workspaces)), 0) \
+     FROM commit_notices n WHERE n.instance = i.id) FROM instances i ORDER BY i.started_at, i.id"
 );
 /// Notices that nobody who is registered has taken on; the age of the oldest one of all; the database's clock.
 const LOOSE: super::link::Query = query!(
-    "SELECT count(*) FILTER (WHERE NOT EXISTS (SELECT 1 FROM instances i WHERE i.id = n.instance)), \
+    "SELECT coalesce(sum(n.notices) FILTER (WHERE NOT EXISTS (SELECT 1 FROM instances i WHERE i.id = n.instance)), 0)::bigint, \
      (extract(epoch FROM clock_timestamp() - min(n.written_at)) * 1000)::bigint, \
-     (extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM notices n"
+     (extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM (SELECT instance, written_at, 1 notices FROM notices \
+     UNION ALL SELECT instance, written_at, cardinality(workspaces) FROM commit_notices) n"
 );
 
 fn instance(row: &Row) -> Result<InstanceView, DbError> {

@@ -25,6 +25,8 @@ pub(super) struct Instance {
     address: OnceLock<String>,
     /// How far its clock is ahead of the database's.
     clock_ahead_ms: AtomicI64,
+    /// The last transaction that wrote commits saw no other instance.
+    alone: AtomicBool,
 }
 
 impl Instance {
@@ -35,6 +37,7 @@ impl Instance {
             registered: AtomicBool::new(false),
             address: OnceLock::new(),
             clock_ahead_ms: AtomicI64::new(0),
+            alone: AtomicBool::new(false),
         }
     }
 
@@ -45,6 +48,16 @@ impl Instance {
 
     pub(super) fn clock_ahead_ms(&self) -> i64 {
         self.clock_ahead_ms.load(Ordering::Relaxed)
+    }
+
+    /// Whether the transaction that wrote commits last saw no other instance.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::Relaxed)
+    }
+
+    /// What such a transaction saw.
+    pub(super) fn note_alone(&self, alone: bool) {
+        self.alone.store(alone, Ordering::Relaxed);
     }
 
     /// Says that it lives, and looks at the clocks.

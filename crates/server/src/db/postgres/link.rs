@@ -225,13 +225,22 @@ impl Links {
 
     /// One statement that only reads, in a transaction of its own.
     pub(super) async fn read(&self, query: &Query, params: Params<'_>) -> Result<Vec<Row>, DbError> {
+        let [rows] = self.read_all([(query, params)]).await?;
+        Ok(rows)
+    }
+
+    /// Several of them, each in a transaction of its own, at once.
+    pub(super) async fn read_all<const N: usize>(&self, calls: [(&Query, Params<'_>); N]) -> Result<[Vec<Row>; N], DbError> {
         let mut tries = 0;
         loop {
             tries += 1;
             let link = self.link().await?;
-            let rows = tokio::time::timeout(WORK_WAIT, link.rows(query, params)).await;
+            let rows = tokio::time::timeout(WORK_WAIT, link.pipeline(&calls)).await;
             match rows {
-                Ok(Ok(rows)) => return Ok(rows),
+                Ok(Ok(rows)) => {
+                    let mut rows = rows.into_iter();
+                    return Ok(std::array::from_fn(|_| rows.next().unwrap_or_default()));
+                }
                 Ok(Err(error)) => {
                     self.note(&error);
                     if class(&error) == Class::Final || tries >= TRIES_BROKEN_MAX {
@@ -415,11 +424,40 @@ impl Link {
     /// Sends all statements at once, in order, and waits for all of them. In a transaction that fails everything after an error fails
     /// too, a COMMIT included: the first error is the one that counts.
     pub(super) async fn pipeline(&self, calls: &[(&Query, Params<'_>)]) -> Result<Vec<Vec<Row>>, SqlError> {
+        self.prepare(calls.iter().map(|(query, _)| *query)).await?;
+        self.send(calls).await
+    }
+
+    /// As [`Self::pipeline`], with a last statement, whose rows are of no interest; `between` is called when only that is waited for.
+    pub(super) async fn pipeline_and(
+        &self,
+        calls: &[(&Query, Params<'_>)],
+        last: &Query,
+        between: impl FnOnce(),
+    ) -> Result<Vec<Vec<Row>>, SqlError> {
+        self.prepare(calls.iter().map(|(query, _)| *query).chain([last])).await?;
+        let first = async {
+            let rows = self.send(calls).await;
+            between();
+            rows
+        };
+        // Polled in this order.
+        let (rows, ended) = tokio::join!(biased; first, self.rows(last, &[]));
+        let rows = rows?;
+        ended.map(|_| rows)
+    }
+
+    /// So that whatever is sent later is sent without waiting.
+    async fn prepare(&self, queries: impl Iterator<Item = &Query>) -> Result<(), SqlError> {
         if let (Some(client), Statements::Kept) = (&self.client, self.statements) {
-            for (query, _) in calls {
+            for query in queries {
                 client.prepare_typed_cached(query.sql, query.types).await?;
             }
         }
+        Ok(())
+    }
+
+    async fn send(&self, calls: &[(&Query, Params<'_>)]) -> Result<Vec<Vec<Row>>, SqlError> {
         // Each is sent when it is polled first, and they are polled in order.
         let sent = calls.iter().map(|(query, params)| self.rows(query, params));
         join_all(sent).await.into_iter().collect()

@@ -126,6 +126,14 @@ impl Store for Postgres {
         self.instance.announce(address);
     }
 
+    fn is_alone(&self) -> bool {
+        self.instance.is_alone()
+    }
+
+    fn told_elsewhere(&self, workspace: WorkspaceId, up_to: Revision) {
+        self.waiting.told_elsewhere(workspace, up_to);
+    }
+
     fn shared_secret(&self, name: String, first: Zeroizing<Vec<u8>>) -> Answer<'_, Option<Zeroizing<Vec<u8>>>> {
         Box::pin(async move {
             let shared = self.links.write(|link| {

@@ -173,6 +173,7 @@ pub(super) async fn remove(link: &Link, number: i64, id: Uuid) -> Result<(), Sto
     ] {
         link.run(&sql, &[&number]).await?;
     }
+    // What `commit_notices` has of it may still be told, to nobody: those who followed it do not any more.
     link.run(&query!("DELETE FROM notices WHERE workspace = $1", UUID), &[&id]).await?;
     Ok(())
 }

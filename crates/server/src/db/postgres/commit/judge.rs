@@ -17,7 +17,7 @@ pub(super) struct Workspace {
     pub number: i64,
     pub owner: i64,
     pub revision: Revision,
-    /// The last notice of another instance for it that was not told yet.
+    /// The row with its last notice, if another instance wrote that; it may be told by now.
     pub notice: Option<i64>,
 }
 
@@ -31,6 +31,8 @@ pub(super) struct Answered {
 #[derive(Default)]
 pub(super) struct Batch {
     pub facts: Facts,
+    /// There is no other instance.
+    pub alone: bool,
     pub workspaces: HashMap<WorkspaceId, Workspace>,
     pub quotas: HashMap<i64, Quota>,
     /// Who may commit where.
@@ -58,6 +60,14 @@ impl Judged {
     /// Whether an answer is stored.
     pub(super) const fn stores(&self) -> bool {
         matches!(self, Self::Done(_))
+    }
+
+    /// Whether all of it is saved.
+    pub(super) fn saves_everything(&self) -> bool {
+        match self {
+            Self::Done(outcome) => outcome.answer.verdicts.iter().all(|verdict| matches!(verdict, Verdict::Accepted(_))),
+            Self::Refused(_) | Self::Replay(_) => false,
+        }
     }
 
     pub(super) fn into_result(self) -> CommitResult {

@@ -1,39 +1,41 @@
-//! Group commit: what waits shares one transaction, and so one round of locks, one of reads, one of writes, and one fsync.
+//! Group commit: what waits shares one transaction, and so one round of locks and reads, one of writes, and one fsync.
 //!
-//! A few committers work beside each other, so that one executes while another one waits for the disk; all commits of a workspace go
-//! through the same one. Other instances do the same on the same database: what orders the commits of a workspace is its row, which
-//! a transaction locks first, workspaces before users, each in ascending order. What a transaction reads after that no other one
-//! changes. Nothing is remembered from one transaction to the next.
+//! Committers take turns ([`turn`]): one gathers what waits, reads and writes; as soon as only the disk is waited for, the next one may
+//! gather. So groups grow with the load, and nobody waits for company. A workspace whose commits are under way sits out until they are
+//! answered, which keeps them in order. Other instances do the same on the same database: what orders the commits of a workspace is its
+//! row, which a transaction locks first, workspaces before users, each in ascending order. What a transaction reads after that no other
+//! one changes. Nothing is remembered from one transaction to the next.
 
 mod answers;
 mod judge;
 mod load;
 mod picture;
 mod save;
+mod turn;
 
 use super::instance::Instance;
 use super::link::{Class, Link, Links, SqlError, TRIES_BROKEN_MAX, TRIES_MAX, class, pause, told};
-use super::outbox::{Stored, Waiting};
+use super::outbox::{StoredRow, Waiting};
 use crate::db::request::RequestKey;
 use crate::db::stats::Counters;
 use crate::db::{Commit, CommitResult, DbError};
 use answers::Trim;
-use judge::Judged;
+use judge::{Batch, Judged};
+use load::Look;
 use stacksync_chunks::crash_point;
-use std::collections::VecDeque;
-use std::hash::{BuildHasher as _, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::error::SqlState;
+use turn::{Gathering, Turn, Turns};
 
-/// Committers of one process.
-const COMMITTERS: usize = 2;
-/// Commits that may wait for each of them; who comes later waits for room.
-const QUEUE_JOBS_MAX: usize = 2_048;
-/// Commits in one transaction.
-const BATCH_JOBS_MAX: usize = 256;
-/// Item versions in one transaction; a commit of more goes alone.
-const BATCH_ITEMS_MAX: usize = 4_096;
+/// Committers of one process: one works while the others wait for the disk.
+const COMMITTERS: usize = 3;
+/// Commits that may wait for them; who comes later waits for room.
+const QUEUE_JOBS_MAX: usize = 4_096;
+/// How long everything is looked up after something taken for granted was not so: whoever repeats commits all the time, or names, makes
+/// a few transactions run twice, and not all of them.
+const THOROUGH_TIME: Duration = Duration::from_secs(1);
 /// How long one try of a transaction may take.
 const TRY_WAIT: Duration = Duration::from_secs(60);
 
@@ -63,10 +65,9 @@ impl From<DbError> for Failed {
     }
 }
 
-/// The queues of the committers. When it is dropped they finish what was accepted.
+/// The queue of the committers. When it is dropped they finish what was accepted.
 pub(super) struct Committers {
-    queues: Vec<mpsc::Sender<Job>>,
-    hasher: RandomState,
+    queue: mpsc::Sender<Job>,
 }
 
 /// What every committer works with.
@@ -81,65 +82,59 @@ pub(super) struct Tools {
 impl Committers {
     /// Starts them on the current runtime.
     pub(super) fn start(tools: &Tools) -> Self {
-        let queues = (0..COMMITTERS)
-            .map(|_| {
-                let (sender, queue) = mpsc::channel(QUEUE_JOBS_MAX);
-                tokio::spawn(Committer { tools: tools.clone(), trim: Trim::default() }.run(queue));
-                sender
-            })
-            .collect();
-        Self { queues, hasher: RandomState::new() }
+        let (queue, waiting) = mpsc::channel(QUEUE_JOBS_MAX);
+        let (turns, trim) = (Arc::new(Turns::new(Gathering::new(waiting))), Arc::default());
+        for _ in 0..COMMITTERS {
+            let (tools, turns, trim) = (tools.clone(), Arc::clone(&turns), Arc::clone(&trim));
+            tokio::spawn(Committer { tools, turns, trim, thorough_until: None }.run());
+        }
+        Self { queue }
     }
 
     pub(super) async fn commit(&self, commit: Commit, key: RequestKey) -> CommitResult {
-        let at = self.hasher.hash_one(commit.workspace) as usize % self.queues.len().max(1);
-        let queue = self.queues.get(at).ok_or(DbError::Unknown)?;
         let (reply, answer) = oneshot::channel();
-        queue.send(Job { commit, key, reply, asked_at: Instant::now() }).await.map_err(|_| DbError::Unknown)?;
+        self.queue.send(Job { commit, key, reply, asked_at: Instant::now() }).await.map_err(|_| DbError::Unknown)?;
         answer.await.map_err(|_| DbError::Unknown)?
     }
 
     /// Commits that wait, and that may wait.
     pub(super) fn depth(&self) -> (usize, usize) {
-        let depth = self.queues.iter().map(|queue| queue.max_capacity() - queue.capacity()).sum();
-        (depth, QUEUE_JOBS_MAX * self.queues.len())
+        (self.queue.max_capacity() - self.queue.capacity(), QUEUE_JOBS_MAX)
     }
 }
 
 struct Committer {
     tools: Tools,
-    trim: Trim,
+    turns: Arc<Turns>,
+    trim: Arc<Mutex<Trim>>,
+    /// Nothing is taken for granted until then.
+    thorough_until: Option<Instant>,
 }
 
 impl Committer {
-    async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
-        let mut waiting = VecDeque::new();
-        let mut arrived = Vec::with_capacity(BATCH_JOBS_MAX);
+    async fn run(mut self) {
+        let turns = Arc::clone(&self.turns);
         loop {
-            if waiting.is_empty() && queue.recv_many(&mut arrived, BATCH_JOBS_MAX).await == 0 {
-                break;
-            }
-            waiting.extend(arrived.drain(..));
-            while waiting.len() < BATCH_JOBS_MAX
-                && let Ok(job) = queue.try_recv()
-            {
-                waiting.push_back(job);
-            }
-            self.write(take_batch(&mut waiting)).await;
+            let mut turn = turns.take().await;
+            let Some(jobs) = turn.gather().await else { break };
+            let workspaces: Vec<_> = jobs.iter().map(|job| job.commit.workspace).collect();
+            self.write(jobs, turn).await;
+            turns.finished(&workspaces);
         }
         self.tools.waiting.close();
     }
 
-    /// Writes the jobs; those that make the transaction fail are found by writing them one by one.
-    async fn write(&mut self, jobs: Vec<Job>) {
-        match self.attempt(&jobs).await {
+    /// Writes the jobs; those that make the transaction fail are found by writing them one by one. The turn ends when the first try
+    /// waits for nothing but the disk, or has failed.
+    async fn write(&mut self, jobs: Vec<Job>, turn: Turn<'_>) {
+        match self.attempt(&jobs, Some(turn)).await {
             Ok(judged) => self.finish(jobs, judged),
             Err(error @ (DbError::Unavailable(_) | DbError::Damaged(_) | DbError::Busy)) => self.fail(jobs, &error),
             Err(error) if jobs.len() == 1 => self.fail(jobs, &error),
             Err(_) => {
                 for job in jobs {
                     let alone = vec![job];
-                    match self.attempt(&alone).await {
+                    match self.attempt(&alone, None).await {
                         Ok(judged) => self.finish(alone, judged),
                         Err(error) => self.fail(alone, &error),
                     }
@@ -150,12 +145,13 @@ impl Committer {
 
     /// Tries until it is done or there is no hope for now. A commit whose try may have succeeded is tried again too: if it did, its
     /// stored answer is found.
-    async fn attempt(&mut self, jobs: &[Job]) -> Result<Vec<Judged>, DbError> {
+    async fn attempt(&mut self, jobs: &[Job], mut turn: Option<Turn<'_>>) -> Result<Vec<Judged>, DbError> {
         let mut tries = 0;
         loop {
             tries += 1;
+            let look = if self.thorough_until.is_some_and(|until| Instant::now() < until) { Look::Thorough } else { Look::Brief };
             let link = self.tools.links.link().await?;
-            let ended = tokio::time::timeout(TRY_WAIT, self.transact(&link, jobs)).await;
+            let ended = tokio::time::timeout(TRY_WAIT, self.transact(&link, jobs, look, turn.take())).await;
             let error = match ended {
                 Ok(Ok(judged)) => return Ok(judged),
                 Ok(Err(Failed::Store(error))) => {
@@ -168,6 +164,11 @@ impl Committer {
                     return Err(DbError::Unavailable(format!("it did not answer within {} s", TRY_WAIT.as_secs())));
                 }
             };
+            if look == Look::Brief && error.code() == Some(&SqlState::UNIQUE_VIOLATION) {
+                link.roll_back().await;
+                self.thorough_until = Some(Instant::now() + THOROUGH_TIME);
+                continue;
+            }
             self.tools.links.note(&error);
             let class = class(&error);
             match class {
@@ -189,26 +190,26 @@ impl Committer {
     }
 
     /// One transaction: locks and reads in one round trip, judges, writes and commits in another.
-    async fn transact(&mut self, link: &Link, jobs: &[Job]) -> Result<Vec<Judged>, Failed> {
+    async fn transact(&mut self, link: &Link, jobs: &[Job], look: Look, turn: Option<Turn<'_>>) -> Result<Vec<Judged>, Failed> {
         link.opened();
         let owner = self.tools.instance.owner();
-        let mut batch = load::load(link, jobs, owner).await?;
-        let judged = loop {
-            match batch.judge(jobs) {
-                Ok(judged) => break judged,
-                Err(lacking) => load::more(link, &mut batch, lacking).await?,
-            }
-        };
-        let notices = save::save(link, jobs, &batch, &judged, owner).await?;
+        let mut batch = load::load(link, jobs, owner, look).await?;
+        let mut judged = judge(link, &mut batch, jobs).await?;
+        if look == Look::Brief && !judged.iter().all(Judged::saves_everything) {
+            batch = load::load_thoroughly(link, jobs, owner).await?;
+            judged = judge(link, &mut batch, jobs).await?;
+        }
+        let notices = save::save(link, jobs, &batch, &judged, owner, move || drop(turn)).await?;
         link.closed();
+        self.tools.instance.note_alone(batch.alone);
         self.tell(notices, owner.is_some());
         let devices = jobs.iter().zip(&judged).filter(|(_, judged)| judged.stores()).map(|(job, _)| job.commit.device);
-        self.trim.stored(&self.tools.links, devices);
+        self.trim.lock().unwrap_or_else(PoisonError::into_inner).stored(&self.tools.links, devices);
         Ok(judged)
     }
 
     /// Before the answers: who asks for the notice after his answer finds it.
-    fn tell(&self, notices: Vec<Stored>, publishes: bool) {
+    fn tell(&self, notices: Vec<StoredRow>, publishes: bool) {
         if publishes {
             self.tools.waiting.add(notices);
         }
@@ -234,17 +235,12 @@ impl Committer {
     }
 }
 
-fn take_batch(waiting: &mut VecDeque<Job>) -> Vec<Job> {
-    let mut batch = Vec::with_capacity(waiting.len().min(BATCH_JOBS_MAX));
-    let mut items = 0;
-    while batch.len() < BATCH_JOBS_MAX
-        && let Some(job) = waiting.front()
-    {
-        items += job.commit.items.len().max(1);
-        if items > BATCH_ITEMS_MAX && !batch.is_empty() {
-            break;
+/// Judges all of them, and loads what that takes.
+async fn judge(link: &Link, batch: &mut Batch, jobs: &[Job]) -> Result<Vec<Judged>, Failed> {
+    loop {
+        match batch.judge(jobs) {
+            Ok(judged) => return Ok(judged),
+            Err(lacking) => load::more(link, batch, lacking).await?,
         }
-        batch.extend(waiting.pop_front());
     }
-    batch
 }

@@ -5,14 +5,15 @@ use super::picture::Known;
 use super::{Failed, Job};
 use crate::db::answer_codec::encode;
 use crate::db::columns::{kind_number, pack_body, parent_number, signed, status_number};
-use crate::db::postgres::link::{Link, Query, query};
-use crate::db::postgres::outbox::{self, Stored};
+use crate::db::postgres::link::{Link, Params, Query, query};
+use crate::db::postgres::outbox::{self, RowKey, Stored, StoredRow};
 use crate::db::postgres::rows::{column, text};
 use crate::db::{NoticeContent, UnixMs};
 use stacksync_chunks::crash_point;
 use stacksync_core::values::{Body, ItemId};
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 const TO_HISTORY: Query = query!(
@@ -37,9 +38,23 @@ const HISTORY: Query = query!(
     UUID_ARRAY,
     BYTEA_ARRAY
 );
-const ITEMS: Query = query!(
-    "INSERT INTO items (id, version, revision, status, kind, parent, name, modified, adler32, executable, device, body, workspace, name_key) \
-     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+/// What nearly every batch writes. The notices of all of its commits are one row, in the order of the commits, which their workspaces name.
+const USUAL: Query = query!(
+    "WITH told AS (INSERT INTO commit_notices (instance, workspaces, devices, from_revisions, to_revisions, request_ids) \
+     SELECT $1, $2, $3, $4, $5, $6 WHERE cardinality($2) > 0 RETURNING id), \
+     saved AS (INSERT INTO items (id, version, revision, status, kind, parent, name, modified, adler32, executable, device, body, \
+     workspace, name_key) SELECT * FROM unnest($7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)), \
+     answered AS (INSERT INTO answers (device, request, fingerprint, answer, answered_at) SELECT *, $25 FROM unnest($21, $22, $23, $24)), \
+     revised AS (UPDATE workspaces w SET revision = q.revision, notice = (SELECT id FROM told), notice_by = $1 \
+     FROM unnest($26, $27) q (number, revision) WHERE w.number = q.number), \
+     used AS (UPDATE users u SET quota_used = q.used FROM unnest($28, $29) q (number, used) WHERE u.number = q.number) \
+     SELECT id FROM told",
+    UUID,
+    UUID_ARRAY,
+    UUID_ARRAY,
+    INT8_ARRAY,
+    INT8_ARRAY,
+    TEXT_ARRAY,
     INT8_ARRAY,
     INT8_ARRAY,
     INT8_ARRAY,
@@ -53,38 +68,16 @@ const ITEMS: Query = query!(
     UUID_ARRAY,
     BYTEA_ARRAY,
     INT8_ARRAY,
-    TEXT_ARRAY
-);
-const ANSWERS: Query = query!(
-    "INSERT INTO answers (device, request, fingerprint, answer, answered_at) SELECT *, $5 FROM unnest($1, $2, $3, $4)",
-    UUID_ARRAY,
-    INT8_ARRAY,
-    BYTEA_ARRAY,
-    BYTEA_ARRAY,
-    INT8
-);
-const REVISIONS: Query = query!(
-    "UPDATE workspaces w SET revision = q.revision FROM unnest($1, $2) q (number, revision) WHERE w.number = q.number",
-    INT8_ARRAY,
-    INT8_ARRAY
-);
-const QUOTAS: Query = query!(
-    "UPDATE users u SET quota_used = q.used FROM unnest($1, $2) q (number, used) WHERE u.number = q.number",
-    INT8_ARRAY,
-    INT8_ARRAY
-);
-/// In the order of the commits, so that the rows of a workspace are numbered in the order of its revisions.
-const NOTICES: Query = query!(
-    "INSERT INTO notices (instance, kind, workspace, subject, from_revision, to_revision, request_id) \
-     SELECT $6, 1, q.workspace, q.subject, q.from_revision, q.to_revision, q.request_id \
-     FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY q (workspace, subject, from_revision, to_revision, request_id, at) ORDER BY q.at \
-     RETURNING id, workspace, to_revision",
-    UUID_ARRAY,
-    UUID_ARRAY,
-    INT8_ARRAY,
-    INT8_ARRAY,
     TEXT_ARRAY,
-    UUID
+    UUID_ARRAY,
+    INT8_ARRAY,
+    BYTEA_ARRAY,
+    BYTEA_ARRAY,
+    INT8,
+    INT8_ARRAY,
+    INT8_ARRAY,
+    INT8_ARRAY,
+    INT8_ARRAY
 );
 
 /// Versions as columns.
@@ -171,7 +164,7 @@ struct Notices {
     from: Vec<i64>,
     to: Vec<i64>,
     requests: Vec<String>,
-    contents: Vec<(Option<i64>, NoticeContent)>,
+    contents: Vec<Stored>,
 }
 
 fn answers_and_notices(jobs: &[Job], batch: &Batch, judged: &[Judged]) -> (Answers, Notices) {
@@ -202,19 +195,20 @@ fn answers_and_notices(jobs: &[Job], batch: &Batch, judged: &[Judged]) -> (Answe
             outcome: Some(Arc::clone(outcome)),
         };
         let after = batch.workspaces.get(&commit.workspace).and_then(|workspace| workspace.notice);
-        notices.contents.push((after, content));
+        notices.contents.push(Stored { after, content });
     }
     (answers, notices)
 }
 
-/// Writes and commits; returns the notices, which are durable then.
+/// Writes and commits; returns the notices, which are durable then. `written` is called when nothing but the disk is waited for.
 pub(super) async fn save(
     link: &Link,
     jobs: &[Job],
     batch: &Batch,
     judged: &[Judged],
     owner: Option<Uuid>,
-) -> Result<Vec<Stored>, Failed> {
+    written: impl FnOnce(),
+) -> Result<Vec<StoredRow>, Failed> {
     let Versions { replaced, history: h, items: i } = Versions::of(batch);
     let (answers, notices) = answers_and_notices(jobs, batch, judged);
     let now = UnixMs::now().0;
@@ -222,8 +216,8 @@ pub(super) async fn save(
         batch.revisions.iter().map(|(number, revision)| (*number, signed(revision.0))).unzip();
     let (owners, used): (Vec<i64>, Vec<i64>) = batch.used.iter().map(|(number, used)| (*number, signed(*used))).unzip();
     let (_, commit) = Link::border();
-    let to_history: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&replaced];
-    let history: [&(dyn tokio_postgres::types::ToSql + Sync); 12] = [
+    let to_history: [&(dyn ToSql + Sync); 1] = [&replaced];
+    let history: [&(dyn ToSql + Sync); 12] = [
         &h.ids,
         &h.versions,
         &h.revisions,
@@ -237,7 +231,13 @@ pub(super) async fn save(
         &h.devices,
         &h.bodies,
     ];
-    let items: [&(dyn tokio_postgres::types::ToSql + Sync); 14] = [
+    let usual: [&(dyn ToSql + Sync); 29] = [
+        &owner,
+        &notices.workspaces,
+        &notices.devices,
+        &notices.from,
+        &notices.to,
+        &notices.requests,
         &i.ids,
         &i.versions,
         &i.revisions,
@@ -252,38 +252,29 @@ pub(super) async fn save(
         &i.bodies,
         &i.workspaces,
         &i.name_keys,
+        &answers.devices,
+        &answers.requests,
+        &answers.fingerprints,
+        &answers.answers,
+        &now,
+        &workspaces,
+        &revisions,
+        &owners,
+        &used,
     ];
-    let told: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
-        [&notices.workspaces, &notices.devices, &notices.from, &notices.to, &notices.requests, &owner];
-    let stored: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-        [&answers.devices, &answers.requests, &answers.fingerprints, &answers.answers, &now];
-    let revised: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&workspaces, &revisions];
-    let quotas: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&owners, &used];
-    let mut calls: Vec<(&Query, crate::db::postgres::link::Params<'_>)> = Vec::with_capacity(8);
+    let mut calls: Vec<(&Query, Params<'_>)> = Vec::with_capacity(3);
     let mut add = |needed: bool, query: &'static Query, params| {
         if needed {
             calls.push((query, params));
         }
     };
-    // Its rows are the only ones that are read.
-    add(!notices.contents.is_empty(), &NOTICES, &told[..]);
     add(!replaced.is_empty(), &TO_HISTORY, &to_history[..]);
     add(!h.ids.is_empty(), &HISTORY, &history[..]);
-    add(!i.ids.is_empty(), &ITEMS, &items[..]);
-    add(!answers.devices.is_empty(), &ANSWERS, &stored[..]);
-    add(!workspaces.is_empty(), &REVISIONS, &revised[..]);
-    add(!owners.is_empty(), &QUOTAS, &quotas[..]);
-    calls.push((commit, &[]));
+    // Of a batch that has nothing but answers that were given before nothing is left.
+    add(!answers.devices.is_empty(), &USUAL, &usual[..]);
     crash_point!("pg.before-commit");
-    let rows = link.pipeline(&calls).await?;
+    let rows = link.pipeline_and(&calls, commit, written).await?;
     crash_point!("pg.after-commit");
-    let mut numbers = HashMap::new();
-    for row in rows.first().into_iter().flatten().filter(|_| !notices.contents.is_empty()) {
-        numbers.insert((column::<Uuid>(row, 1)?, column::<i64>(row, 2)?), column::<i64>(row, 0)?);
-    }
-    let keys = notices.workspaces.iter().copied().zip(notices.to.iter().copied());
-    let numbered = keys
-        .zip(notices.contents)
-        .filter_map(|(key, (after, content))| numbers.get(&key).map(|&row| Stored { row, after, content }));
-    Ok(numbered.collect())
+    let row = rows.last().and_then(|rows| rows.first()).map(|row| column::<i64>(row, 0)).transpose()?;
+    Ok(row.map(|row| StoredRow { row: RowKey::Commits(row), notices: notices.contents }).into_iter().collect())
 }

@@ -37,7 +37,7 @@ async fn a_newer_database_is_left_alone() {
     drop(home.open().await);
     execute(home.postgres(), "UPDATE meta SET format = 99").await;
     let error = Db::connect(home.postgres()).await.err().unwrap();
-    assert!(matches!(error, OpenError::NewerDatabase { found: 99, supported: 4, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerDatabase { found: 99, supported: 5, .. }), "{error}");
     assert_eq!(error.to_string().lines().count(), 1);
     assert_eq!(number(home.postgres(), "SELECT format::bigint FROM meta").await, 99);
 }
