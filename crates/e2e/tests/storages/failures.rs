@@ -44,9 +44,12 @@ fn for_devices(storage: Storage, address: &str) -> Storage {
     storage.with(key, address)
 }
 
+/// Just too long to travel with others: one object each.
+const FILE_BYTES: usize = 132_000;
+
 /// A file for each deed, and what it holds.
 fn files(device: &Device, prefix: &str, deeds: usize, random: &mut Random) -> Vec<(String, Vec<u8>)> {
-    let files: Vec<_> = (0..deeds).map(|number| (format!("{prefix}-{number:02}"), random.bytes(40_000))).collect();
+    let files: Vec<_> = (0..deeds).map(|number| (format!("{prefix}-{number:02}"), random.bytes(FILE_BYTES))).collect();
     files.iter().for_each(|(name, content)| write(&device.path(name), content));
     files
 }
