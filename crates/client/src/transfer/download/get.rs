@@ -6,6 +6,7 @@ use super::super::retry::{Failure, Tries};
 use super::super::shared::Shared;
 use super::super::{Tickets, Via};
 use super::bundle::{self, Read};
+use super::shelf::Shelf;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use stacksync_chunks::batch::{BatchError, Decoder};
@@ -38,6 +39,8 @@ struct Asker {
     tickets: Arc<dyn Tickets>,
     /// The last batch address: good for many requests, until the storage does not accept it any more.
     batch: Mutex<Option<Ticket>>,
+    /// Bundles that were read whole just now.
+    shelf: Arc<Shelf>,
 }
 
 /// Somebody who waits for a small chunk.
@@ -50,7 +53,7 @@ struct Waiting {
 impl Getter {
     pub(super) fn new(shared: Arc<Shared>, tickets: Arc<dyn Tickets>) -> Self {
         let arrivals = Arrivals::default();
-        let asker = Arc::new(Asker { shared, tickets, batch: Mutex::default() });
+        let asker = Arc::new(Asker { shared, tickets, batch: Mutex::default(), shelf: Arc::default() });
         let (queue, gatherer) = Gatherer::new(arrivals.clone(), |waiting: &Waiting| waiting.chunk.len as usize);
         tokio::spawn(get_groups(asker.clone(), gatherer));
         Self { asker, queue, arrivals }
@@ -153,7 +156,7 @@ impl Asker {
         let ticket = match self.addresses(&names).await? {
             Addresses::Batch(ticket) => ticket,
             Addresses::Each(tickets, places) => {
-                let reads = bundle::reads(places, &names);
+                let reads = bundle::reads(places, &names, &self.shelf);
                 let bundled = self.get_bundled(group, reads).await;
                 return self.get_each(group, names, tickets).await.and(bundled);
             }
@@ -199,7 +202,7 @@ impl Asker {
 
     /// What lies in bundles. Answers one of the failures, if some of it is left.
     async fn get_bundled(&self, group: &mut HashMap<ChunkName, Vec<Waiting>>, reads: Vec<Read>) -> Result<(), Failure> {
-        let gets: Vec<_> = reads.into_iter().map(|read| async move { (read.get(&self.shared).await, read) }).collect();
+        let gets: Vec<_> = reads.into_iter().map(|read| async move { (read.get(&self.shared, &self.shelf).await, read) }).collect();
         let mut gets = stream::iter(gets).buffer_unordered(self.shared.limits.connections);
         let mut failed = None;
         while let Some((got, read)) = gets.next().await {

@@ -8,6 +8,7 @@ mod bundle;
 mod get;
 mod leftovers;
 mod plan;
+mod shelf;
 mod write;
 
 use super::Tickets;
