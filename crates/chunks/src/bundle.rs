@@ -208,7 +208,8 @@ mod tests {
         let changed = |at: usize, byte: u8| {
             let mut changed = bytes.to_vec();
             changed[at] = byte;
-            let name = ChunkName::of(&changed[..table_end(&changed).unwrap_or(0)]);
+            let end = table_end(&changed).unwrap_or(0).min(changed.len());
+            let name = ChunkName::of(&changed[..end]);
             (read_table(table.name, &changed), read_table(name, &changed))
         };
         assert_eq!(changed(0, b'X').0, Err(BundleError::NoHead));
