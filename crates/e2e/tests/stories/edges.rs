@@ -16,7 +16,8 @@ const ALLOWED: [(&str, &[&str]); 10] = [
     ("stacksync", &["stacksync-core", "objectmq", "stacksync-protocol", "stacksync-chunks"]),
     ("stacksync-sim", &["stacksync-core", "objectmq", "stacksync-protocol", "stacksync-chunks", "stacksync-server"]),
     ("stacksync-powerfs", &[]),
-    // It runs the simulated disk beside the real one, and looks behind the scenes of storages; its library knows none of them.
+    // It runs the simulated disk beside the real one, looks behind the scenes of storages, and speaks as clients of the original do, by the
+    // classes that the server knows; its library knows none of them.
     (
         "stacksync-e2e",
         &[
@@ -27,6 +28,7 @@ const ALLOWED: [(&str, &[&str]); 10] = [
             "stacksync-powerfs",
             "stacksync-storage",
             "stacksync",
+            "stacksync-server",
             "stacksync-sim",
         ],
     ),

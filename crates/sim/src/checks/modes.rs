@@ -17,6 +17,8 @@ struct Life {
     made: u32,
     changed: u32,
     executable: bool,
+    /// Who set it so.
+    by: Option<usize>,
     /// Nobody can say what is right.
     doubtful: bool,
 }
@@ -42,17 +44,20 @@ impl Modes {
     }
 
     fn by_person(&mut self, change: &Change, path: &str, at: &At) {
-        // Of what somebody deleted he wants no mode, if it lives on because somebody else moved or edited it.
-        if let Some(key) = at.before.as_ref().and_then(|before| before.key).filter(|key| change.counts(*key).1 == 0) {
-            self.lives.entry(key).or_default().doubtful = true;
-        }
         if let Some(key) = at.before.as_ref().and_then(|before| before.key) {
-            self.left.insert((change.member, path.to_owned()), key);
+            match change.counts(key).1 {
+                // Of what he deleted he wants no mode, if it lives on because somebody else moved or edited it.
+                0 => self.doubt(key, change.member),
+                _ if at.now.as_ref().is_none_or(|now| now.key != Some(key)) => {
+                    self.left.insert((change.member, path.to_owned()), key);
+                }
+                _ => {}
+            }
         }
         let Some((now, key)) = at.now.as_ref().and_then(|now| Some((now, now.key?))) else { return };
-        // What it left is a backup of what is there now, as editors make them: the one or the other may count as what it was.
-        if let Some(left) = self.left.get(&(change.member, path.to_owned())).filter(|left| **left != key) {
-            self.lives.entry(*left).or_default().doubtful = true;
+        // What he moved away is a backup of what is there now, as editors make them: the one or the other may count as what it was.
+        if let Some(left) = self.left.get(&(change.member, path.to_owned())).copied().filter(|left| *left != key) {
+            self.doubt(left, change.member);
         }
         let before = at.before.as_ref().filter(|before| before.key == Some(key));
         let (count, left) = change.counts(key);
@@ -66,7 +71,14 @@ impl Modes {
             None => return,
         }
         life.executable = now.seen.executable;
+        life.by = Some(change.member);
         path.clone_into(&mut life.path);
+    }
+
+    /// The person does not care any more for the mode that he gave to this content; that of anybody else is still owed.
+    fn doubt(&mut self, key: Key, member: usize) {
+        let life = self.lives.entry(key).or_default();
+        life.doubtful |= life.by == Some(member);
     }
 
     fn by_power(&mut self, at: &At) {
