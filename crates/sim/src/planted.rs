@@ -80,7 +80,7 @@ pub fn table(which: &str, seeds_each: Option<u64>, hunt: &Hunt, stop: &AtomicBoo
     }
     let missed: Vec<&str> = rows.iter().filter(|row| !row.caught()).map(|row| row.bug.name()).collect();
     println!(
-        "\n{} of {} bugs found. The product has no garbage collection of chunks yet, so no bug is planted in one.",
+        "\n{} of {} bugs found. The worlds collect no garbage, so no bug is planted in that.",
         rows.len() - missed.len(),
         rows.len()
     );
